@@ -1,0 +1,285 @@
+//! The configuration in force: a [`Config`] that cannot be wrong.
+//!
+//! `file` is the JSON as written, `resolve` turns it into a [`Config`] or into every problem at
+//! once. Nothing here binds, connects, resolves a name or reads a clock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+/// Everything `ringway run` needs to know, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// How many workers, and on which cores.
+    pub workers: Workers,
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// At least one; [`PoolIndex`] points in here.
+    pub pools: Vec<Pool>,
+    /// TCP keep-alive on both sides of every session.
+    pub tcp_keep_alive: Option<TcpKeepAlive>,
+    /// One log line per session at its end.
+    pub access_log: bool,
+}
+
+/// A position in [`Config::pools`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolIndex(pub u16);
+
+/// Threads that move bytes: one ring, one descriptor table, one core each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One per core this process may run on.
+    Auto,
+    /// This many, pinned to the allowed cores in turn (1 to 1024).
+    Count(u16),
+    /// One on each of these cores, by kernel number.
+    Cores(Vec<u16>),
+}
+
+/// Where something listens or is listened to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    /// `127.0.0.1:80`, `[::]:80` (dual stack when listening).
+    Tcp(SocketAddr),
+    /// `unix:/run/x.sock`.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A place that accepts connections, and what is done with them until a pool is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Its name in logs.
+    pub name: String,
+    /// At least one address.
+    pub bind: Vec<Address>,
+    /// What is read before a pool is chosen.
+    pub peek: Peek,
+    /// What happens to a second request on the same connection.
+    pub keep_alive: KeepAlive,
+    /// Host (Host header or SNI) to pool.
+    pub routes: Routes,
+    /// Where everything else goes.
+    pub pool: PoolIndex,
+    /// Networks whose connections must start with a PROXY header; empty: none does.
+    pub accept_proxy: Vec<IpNet>,
+    /// Client networks served, before any byte is read; empty: all.
+    pub allow: Vec<IpNet>,
+    /// Client networks refused even if allowed.
+    pub deny: Vec<IpNet>,
+    /// Milliseconds from accept until the head (or ClientHello) must be whole.
+    pub peek_timeout_ms: u32,
+    /// Milliseconds `auto` waits for a first byte before it goes on as `none`.
+    pub auto_timeout_ms: u32,
+    /// Bytes a request head, ClientHello or PROXY header may have: 1,024 to 65,536.
+    pub head_max_bytes: u32,
+}
+
+/// What is read of a connection before a server is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peek {
+    /// Nothing: connect at once (server-first protocols).
+    None,
+    /// Look at the first bytes; with none by a short deadline, go on as `None`.
+    Auto,
+    /// One HTTP/1 request head.
+    Http,
+    /// One TLS ClientHello.
+    Tls,
+}
+
+/// Policy for requests after the first on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// The connection stays with its first choice.
+    Trust,
+    /// Each connection carries one request (`Connection: close` both ways), so each request makes
+    /// its own choice; `Upgrade: websocket` is exempt.
+    OneRequest,
+}
+
+/// Host to pool: exact, then longest wildcard.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Routes {
+    /// Full host names, lower case, each with what its ALPN variants choose.
+    pub exact: BTreeMap<String, RouteTargets>,
+    /// `*.example.com` is kept as `.example.com`; matches any depth below, not itself.
+    pub wildcard: BTreeMap<String, RouteTargets>,
+}
+
+/// What one host pattern leads to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RouteTargets {
+    /// First ALPN protocol offered by the client that stands here wins.
+    pub by_alpn: Vec<(String, PoolIndex)>,
+    /// Otherwise this pool; `None` when the host has only ALPN routes.
+    pub otherwise: Option<PoolIndex>,
+}
+
+/// Servers that can stand in for each other, and how one of them is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Its name in routes and logs.
+    pub name: String,
+    /// How a connection without a key is placed.
+    pub balance: Balance,
+    /// What keeps a client at its server.
+    pub sticky: Sticky,
+    /// A key that cannot be honoured is refused (503) instead of placed afresh.
+    pub strict: bool,
+    /// PROXY header sent to servers.
+    pub send_proxy: Option<ProxyVersion>,
+    /// X-Forwarded-For and -Proto added to the request head.
+    pub forwarded: Forwarded,
+    /// At least one; addresses unique within the pool.
+    pub servers: Vec<Server>,
+    /// Milliseconds one connect may take.
+    pub connect_timeout_ms: u32,
+    /// Different servers tried before giving up: 1 to 16.
+    pub connect_tries: u8,
+}
+
+/// One server as configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Where it is.
+    pub address: ServerAddress,
+    /// Its name in tokens and sid prefixes; defaults to the address as written.
+    pub id: String,
+    /// Share of connections relative to the others: 1 to 256.
+    pub weight: u16,
+    /// Used only when no other server can be.
+    pub backup: bool,
+}
+
+/// Where a server is: an address, or a name looked up at start.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ServerAddress {
+    /// Known now.
+    Address(Address),
+    /// `name:port`; all its addresses become servers.
+    Name {
+        /// DNS or hosts-file name.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// How a connection without a key is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Smooth weighted round robin, exact over all workers.
+    RoundRobin,
+    /// Fewest live sessions per weight.
+    LeastConn,
+    /// The less loaded of two drawn at random.
+    RandomTwo,
+    /// Consistent hash of the client address, with bounded load.
+    Hash,
+}
+
+/// What keeps a client at its server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sticky {
+    /// Nothing.
+    None,
+    /// The client address (of the PROXY header where one is accepted), by consistent hash.
+    Source,
+    /// A cookie the servers set.
+    Cookie {
+        /// Cookie name.
+        name: String,
+        /// Where its value leads: see [`Learn`]; `None`: consistent hash.
+        learn: Option<Learn>,
+    },
+    /// A cookie ringway sets.
+    Insert {
+        /// Cookie name.
+        name: String,
+        /// Appended to the Set-Cookie value as written, e.g. `Path=/; HttpOnly; SameSite=Lax`.
+        attributes: String,
+        /// Keys the token; empty: keyed by a constant (`check` warns).
+        secret: String,
+    },
+    /// A request header, by consistent hash.
+    Header {
+        /// Field name, lower case.
+        name: String,
+    },
+    /// A query parameter, by consistent hash.
+    Query {
+        /// Parameter name as it stands in the URL.
+        name: String,
+    },
+    /// The Socket.IO session id.
+    SocketIo {
+        /// Request path, `/socket.io/` by default.
+        path: String,
+        /// With it, sid prefixes are tokens; without, they are server ids.
+        secret: Option<String>,
+        /// How learned sids are kept.
+        learn: Learn,
+    },
+}
+
+/// How learned keys are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learn {
+    /// Seconds a key outlives its last connection.
+    pub ttl_s: u32,
+    /// Keys kept at most; beyond it the ones closest to expiry go first.
+    pub max_entries: u32,
+}
+
+/// PROXY protocol version sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// Text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// What is done with X-Forwarded-For and X-Forwarded-Proto.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// Left alone.
+    Off,
+    /// The client address is appended to what is there.
+    Append,
+    /// What is there is replaced.
+    Replace,
+}
+
+/// TCP keep-alive, so that a pulled cable is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpKeepAlive {
+    /// Idle seconds before the first probe.
+    pub idle_s: u16,
+    /// Seconds between probes.
+    pub interval_s: u16,
+    /// Unanswered probes that end the connection.
+    pub probes: u8,
+}

@@ -1,0 +1,4 @@
+//! ringway: a Layer-4 TCP load balancer for Linux on io_uring.
+
+pub mod config;
+pub mod peek;
