@@ -4,4 +4,9 @@
 
 mod harness;
 
+mod nginx;
+mod postgres;
+mod redis;
 mod relay;
+mod socketio;
+mod websocket;

@@ -116,3 +116,9 @@ pub(crate) fn closed_port() -> (socket2::Socket, String) {
     let address = address.as_socket().expect("an IP address").to_string();
     (socket, address)
 }
+
+/// A port nobody has now, for programs that cannot choose one and say which.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
