@@ -2,3 +2,6 @@
 
 pub mod config;
 pub mod peek;
+pub mod sys;
+pub mod slots;
+pub mod timer;
