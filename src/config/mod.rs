@@ -23,6 +23,8 @@ pub struct Config {
     pub tcp_keep_alive: Option<TcpKeepAlive>,
     /// One log line per session at its end.
     pub access_log: bool,
+    /// Bulk halves are spliced in the kernel; off: every byte is copied.
+    pub splice: bool,
 }
 
 /// A position in [`Config::pools`].
