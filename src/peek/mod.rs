@@ -6,12 +6,17 @@
 //! Nothing a peer sends can panic, and bytes that come one at a time cost no more than linear
 //! time (or are bounded to a few hundred).
 
+pub mod proxy_protocol;
+
 mod lines;
 
 pub mod http_head;
 
 mod framing;
 mod host;
+
+pub mod body;
+pub mod response_head;
 
 #[cfg(test)]
 mod splits;
