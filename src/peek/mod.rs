@@ -18,5 +18,7 @@ mod host;
 pub mod body;
 pub mod response_head;
 
+pub mod edit;
+
 #[cfg(test)]
 mod splits;
