@@ -8,6 +8,8 @@
 
 pub mod proxy_protocol;
 
+pub mod client_hello;
+
 mod lines;
 
 pub mod http_head;
