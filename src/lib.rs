@@ -23,3 +23,7 @@ pub mod slots;
 pub mod timer;
 
 pub mod sys;
+pub mod worker;
+
+pub mod log;
+pub mod metrics;

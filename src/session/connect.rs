@@ -66,11 +66,11 @@ fn micros(span_us: u64) -> u32 {
 }
 
 /// Undoes what [`Pool::pick`] reserved.
-pub(super) fn leave_place(about: &About, pools: &[Pool], now_ms: u64) {
+pub(super) fn leave_place(about: &mut About, pools: &[Pool], now_ms: u64) {
     if let Some(place) = about.place {
         let pool = &pools[place.pool.0 as usize];
         pool.release(place.server);
-        if let Some(key) = about.learned {
+        if let Some(key) = about.learned.take() {
             pool.let_go(key, now_ms);
         }
     }
@@ -129,7 +129,7 @@ impl Connecting {
     fn next_server(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Next {
         let place = about.place.expect("connecting to a place");
         leave_place(about, cx.pools, cx.now_ms());
-        (about.place, about.learned) = (None, None);
+        about.place = None;
         about.retries += 1;
         self.tried.insert(place.server);
         self.choose(about, cx).map_or(Next::Stay, Next::To)

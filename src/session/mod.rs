@@ -331,9 +331,11 @@ impl Session {
         &self.about
     }
 
-    /// After [`Action::End`]: gives back its place and lets go of its key.
-    pub fn leave(&mut self, pools: &[Pool], now_ms: u64) {
-        connect::leave_place(&self.about, pools, now_ms);
+    /// After [`Action::End`]: gives back its place, lets go of its key, and leaves what is to be
+    /// told of it.
+    pub fn leave(mut self, pools: &[Pool], now_ms: u64) -> About {
+        connect::leave_place(&mut self.about, pools, now_ms);
+        self.about
     }
 }
 

@@ -103,7 +103,7 @@ pub(super) fn http(
     let mut connecting = Connecting::new(pool, key, bytes, ClientHalf::Idle, local, cx.now_us);
     connecting.http = Some(head.header("origin").map(Box::from));
     let is_polling_handshake = key.kind == KeyKind::Handshake && !head.websocket;
-    connecting.watch = Watch::new(gate, one_request, is_polling_handshake).map(Box::new);
+    connecting.watch = Some(Box::new(Watch::new(gate, one_request, is_polling_handshake)));
     connect::start(connecting, about, cx)
 }
 
