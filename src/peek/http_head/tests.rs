@@ -89,7 +89,8 @@ fn what_can_never_become_http_is_decided_at_its_first_byte_that_tells() {
         (b"PING\nPING\n", 5, Foreign::Other),
         (b"SSH-2.0-OpenSSH_9.6 Ubuntu\r\n", 28, Foreign::Other),
         (b"OPTIONS sip:a@b SIP/2.0\r\n", 25, Foreign::Other),
-        (b"GET /\r\n", 7, Foreign::Other),
+        (b"get /key\r\n", 10, Foreign::Other),
+        (b"EHLO a\r\n", 8, Foreign::Other),
         (b"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGH / HTTP/1.1\r\n", 33, Foreign::Other),
     ] {
         let lengths: Vec<usize> = (0..decided).collect();
@@ -126,6 +127,13 @@ fn a_head_that_two_readers_may_read_differently_is_refused() {
         b"GET / HTTP/1.2\r\nHost: a\r\n\r\n",
         b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
         b"GET / HTTP/3\r\n\r\n",
+        b"GET /\r\n",
+        b"GET /\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1\r\n",
+        b"GET *\n",
+        b"GET\t/\r\n",
+        b"GET http://a/ RTSP/1.0\r\n",
+        b"SOURCE / ICE/1.0\r\n",
         b"GET / http/1.1\r\nHost: a\r\n\r\n",
         b"PRI * HTTP/2.0\n",
         b"GET a HTTP/1.1\r\nHost: a\r\n\r\n",
