@@ -235,6 +235,16 @@ fn the_limits_are_exact() {
     assert_eq!(fed(&bytes, &[0], 0), too_large);
 }
 
+/// With a search that began anew for each byte this would read 512 MiB and 32768 times 256 fields.
+#[test]
+fn a_head_of_the_largest_size_may_come_one_byte_at_a_time() {
+    let mut bytes = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
+    (0..200).for_each(|at| bytes.extend_from_slice(format!("x-{at}: y\r\n").as_bytes()));
+    let padding = MAX - bytes.len() - b"Cookie: \r\n\r\n".len();
+    bytes.extend_from_slice(format!("Cookie: {}\r\n\r\n", "c".repeat(padding)).as_bytes());
+    assert!(matches!(scan(&bytes), Peeked::Head(head) if head.end == MAX));
+}
+
 proptest! {
     #[test]
     fn any_bytes_give_one_answer_however_split(
