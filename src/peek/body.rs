@@ -93,8 +93,8 @@ impl RequestEnd {
 }
 
 impl State {
-    /// The state behind one byte of the framing. As strict as Node: a bare LF ends nothing and no
-    /// white space is skipped, or two readers would see different chunks.
+    /// The state behind one byte of the framing. A bare LF ends nothing and no white space is
+    /// skipped: readers differ on both, and would see different chunks.
     fn after(self, byte: u8) -> Self {
         match (self, byte) {
             (Self::Size { size, any }, _) => match ((byte as char).to_digit(16), byte) {

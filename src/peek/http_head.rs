@@ -79,7 +79,7 @@ impl HeadScanner {
             }
             let Some(line) = self.lines.next_line(window) else { break };
             if !self.has_request_line {
-                if let Some(verdict) = self.first_line(line) {
+                if let Some(verdict) = self.first_line(line, window) {
                     return verdict;
                 }
             } else if !line.crlf {
@@ -111,7 +111,7 @@ impl HeadScanner {
     }
 
     /// A verdict on the whole first line, or `None` to go on with the next line.
-    fn first_line<'b>(&mut self, line: Line<'b>) -> Option<Peeked<'b>> {
+    fn first_line<'b>(&mut self, line: Line<'_>, window: &[u8]) -> Option<Peeked<'b>> {
         if line.text.is_empty() {
             self.start = self.lines.offset();
             self.empty_lines += 1;
@@ -121,16 +121,32 @@ impl HeadScanner {
         if self.start == 0 && line.crlf && line.text == b"PRI * HTTP/2.0" {
             return Some(Peeked::Foreign(Foreign::Http2));
         }
-        // Whatever a lenient server could take for a request line must not pass as foreign.
-        if !line.text.windows(5).any(|word| word.eq_ignore_ascii_case(b"HTTP/")) {
+        if !resembles_request(line.text) {
             return Some(Peeked::Foreign(Foreign::Other));
         }
         if !line.crlf {
             return Some(malformed("line ends in a bare LF"));
         }
         self.has_request_line = true;
-        httparse::Request::new(&mut []).parse(line.text).err().map(|error| malformed(reason(error)))
+        let line = &window[self.start..self.lines.offset()];
+        httparse::Request::new(&mut []).parse(line).err().map(|error| malformed(reason(error)))
     }
+}
+
+/// Whether a server could take this first line for a request line. Such a one must not pass as
+/// foreign, with a Host or a forwarded address nobody has looked at: Node 20 serves `GET /`
+/// (HTTP/0.9), HTTP/2.0, RTSP/1.0 and ICE/1.0 like HTTP/1.1, header fields and all.
+fn resembles_request(line: &[u8]) -> bool {
+    if line.windows(5).any(|word| word.eq_ignore_ascii_case(b"HTTP/")) {
+        return true;
+    }
+    let method = line.iter().take_while(|&&byte| is_tchar(byte)).count();
+    let (method, rest) = line.split_at(method);
+    let target = rest.trim_ascii_start();
+    method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-')
+        && (target.starts_with(b"/")
+            || target.starts_with(b"*")
+            || target.windows(3).any(|word| word == b"://"))
 }
 
 fn malformed<'b>(why: &'static str) -> Peeked<'b> {

@@ -19,6 +19,7 @@ mod host;
 
 pub mod body;
 pub mod response_head;
+pub mod sid;
 
 pub mod edit;
 

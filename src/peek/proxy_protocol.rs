@@ -283,8 +283,8 @@ mod tests {
             "PROXY UDP4 1.2.3.4 5.6.7.8 5555 80\r\n",
             "PROXY UNKNOWNS\r\n",
             "PROXY \r\n",
-            "PROXY UNKNOWN xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\
-             xxxxxxxxxxxxxxxxxxxxxxxxx\r\n",
+            "PROXY UNKNOWN xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\
+             xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n",
         ] {
             let peeked = every_split(line.as_bytes(), |lengths| fed(line.as_bytes(), lengths));
             assert!(matches!(peeked, ProxyPeeked::Malformed(_)), "{line}: {peeked:?}");

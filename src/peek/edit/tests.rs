@@ -166,7 +166,8 @@ proptest! {
         close: bool,
         replace in prop::option::of(any::<bool>()),
     ) {
-        let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let line = |(name, value): &(String, String)| format!("{name}: {value}\r\n");
+        let fields: String = fields.iter().map(line).collect();
         let text = format!("GET /a?b HTTP/1.1\r\nHost: h\r\n{framing}{fields}\r\nhello");
         let before = head(text.as_bytes());
         let edit = RequestEdit { close, forwarded: replace.and_then(forwarded) };

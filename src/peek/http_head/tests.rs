@@ -55,7 +55,7 @@ fn every_split_of_a_head_gives_the_same_answer() {
     for bytes in [
         UPGRADE,
         b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\n\r\n",
-        b"GET http://B.example/x?y HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET http://B.example/x?y HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
         b"GET / HTTP/1.0\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
@@ -89,7 +89,8 @@ fn what_can_never_become_http_is_decided_at_its_first_byte_that_tells() {
         (b"PING\nPING\n", 5, Foreign::Other),
         (b"SSH-2.0-OpenSSH_9.6 Ubuntu\r\n", 28, Foreign::Other),
         (b"OPTIONS sip:a@b SIP/2.0\r\n", 25, Foreign::Other),
-        (b"GET /\r\n", 7, Foreign::Other),
+        (b"get /key\r\n", 10, Foreign::Other),
+        (b"EHLO a\r\n", 8, Foreign::Other),
         (b"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGH / HTTP/1.1\r\n", 33, Foreign::Other),
     ] {
         let lengths: Vec<usize> = (0..decided).collect();
@@ -126,6 +127,13 @@ fn a_head_that_two_readers_may_read_differently_is_refused() {
         b"GET / HTTP/1.2\r\nHost: a\r\n\r\n",
         b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
         b"GET / HTTP/3\r\n\r\n",
+        b"GET /\r\n",
+        b"GET /\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1\r\n",
+        b"GET *\n",
+        b"GET\t/\r\n",
+        b"GET http://a/ RTSP/1.0\r\n",
+        b"SOURCE / ICE/1.0\r\n",
         b"GET / http/1.1\r\nHost: a\r\n\r\n",
         b"PRI * HTTP/2.0\n",
         b"GET a HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -225,6 +233,16 @@ fn the_limits_are_exact() {
     assert_eq!(fed(&bytes, &[length - 1], length - 1), too_large);
     assert_eq!(fed(&bytes, &[length - 1], length), Peeked::Incomplete);
     assert_eq!(fed(&bytes, &[0], 0), too_large);
+}
+
+/// With a search that began anew for each byte this would read 512 MiB and 32768 times 256 fields.
+#[test]
+fn a_head_of_the_largest_size_may_come_one_byte_at_a_time() {
+    let mut bytes = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
+    (0..200).for_each(|at| bytes.extend_from_slice(format!("x-{at}: y\r\n").as_bytes()));
+    let padding = MAX - bytes.len() - b"Cookie: \r\n\r\n".len();
+    bytes.extend_from_slice(format!("Cookie: {}\r\n\r\n", "c".repeat(padding)).as_bytes());
+    assert!(matches!(scan(&bytes), Peeked::Head(head) if head.end == MAX));
 }
 
 proptest! {
