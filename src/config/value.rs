@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 
@@ -38,6 +39,15 @@ pub(super) fn listen_address(written: &str) -> Result<Address, String> {
         Err(_) => missing_port_hint(written),
     };
     Err(format!("must be {LISTEN_FORMS}, is {written:?}{hint}"))
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    /// An address to listen at.
+    fn from_str(written: &str) -> Result<Self, String> {
+        listen_address(written)
+    }
 }
 
 /// Where a server is; a name is looked up later.
