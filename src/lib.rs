@@ -11,6 +11,7 @@
 //! Modules in reading order: what is asked for, how first bytes are read, how a server is chosen,
 //! what becomes of a session, who moves the bytes, and what stands around it.
 
+pub mod cli;
 pub mod config;
 
 pub mod peek;
