@@ -1,3 +1,81 @@
-//! The `ringway` command.
+//! The `ringway` command: one match from what was asked for to what does it.
 
-fn main() {}
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ringway::cli::{Cli, Command, summary};
+use ringway::config::{self, Checked, Problems};
+use tracing::level_filters::LevelFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.log.into());
+    let result = match cli.command {
+        Command::Run(run) => run.checked().map_err(Failure::Problems).and_then(|checked| {
+            warn(&checked);
+            serve(checked.config).map_err(Failure::Error)
+        }),
+        Command::Demo(demo) => demonstrate(demo.listen).map_err(Failure::Error),
+        Command::Check(check) => config::load(&check.config).map_err(Failure::Problems).map(|c| {
+            warn(&c);
+            print(&summary(&c.config));
+        }),
+        Command::Schema => {
+            print(&config::schema());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Failure {
+    Problems(Problems),
+    Error(Box<dyn Error>),
+}
+
+impl Failure {
+    fn print(&self) {
+        match self {
+            Self::Problems(problems) => {
+                eprintln!("{problems}");
+                if let count @ 2.. = problems.0.len() {
+                    eprintln!("{count} problems");
+                }
+            }
+            Self::Error(error) => eprintln!("{error}"),
+        }
+    }
+}
+
+fn serve(_config: config::Config) -> Result<(), Box<dyn Error>> {
+    Err("the supervisor is not wired in".into())
+}
+
+fn demonstrate(_listen: config::Address) -> Result<(), Box<dyn Error>> {
+    Err("the demo is not wired in".into())
+}
+
+fn start_log(level: LevelFilter) {
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+}
+
+fn warn(checked: &Checked) {
+    for warning in &checked.warnings {
+        eprintln!("warning: {warning}");
+    }
+}
+
+/// Whoever reads may stop reading (`ringway schema | head`): that is not a failure.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let line_end = if text.ends_with('\n') { "" } else { "\n" };
+    let _ = write!(out, "{text}{line_end}").and_then(|()| out.flush());
+}

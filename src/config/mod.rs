@@ -3,12 +3,81 @@
 //! `file` is the JSON as written, `resolve` turns it into a [`Config`] or into every problem at
 //! once. Nothing here binds, connects, resolves a name or reads a clock.
 
+mod file;
+mod jsonc;
+mod problem;
+mod read;
+mod resolve;
+mod routes;
+mod tree;
+mod value;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+pub use file::schema;
+pub use problem::{Problem, Problems};
+
+/// A configuration that can be run, and what to think about before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// What to run.
+    pub config: Config,
+    /// Allowed, and probably not what was meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// The file cannot be read (the path says which), is no JSON (`file:line:column`), or breaks rules:
+/// then every one it breaks, each with its place.
+pub fn load(path: &Path) -> Result<Checked, Problems> {
+    let file = path.display();
+    let bytes = std::fs::read(path).map_err(|error| Problem {
+        path: file.to_string(),
+        message: format!("cannot be read: {}", reason(&error)),
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| Problem {
+        path: file.to_string(),
+        message: format!("is no UTF-8 text at byte {}", error.utf8_error().valid_up_to()),
+    })?;
+    let tree = tree::Node::parse(&text)
+        .map_err(|problem| Problem { path: format!("{file}:{}", problem.path), ..problem })?;
+    check(&tree)
+}
+
+/// Checks the text of a file.
+///
+/// # Errors
+/// The text is no JSON (`line:column`), or breaks rules: then every one it breaks.
+pub fn parse(text: &str) -> Result<Checked, Problems> {
+    check(&tree::Node::parse(text)?)
+}
+
+fn check(tree: &tree::Node) -> Result<Checked, Problems> {
+    let mut report = problem::Report::default();
+    let config = read::file(tree, &mut report).map(|file| resolve::resolve(&file, &mut report));
+    match config {
+        Some(config) if report.problems.is_empty() => {
+            Ok(Checked { config, warnings: report.warnings })
+        }
+        _ => Err(Problems(report.problems)),
+    }
+}
+
+/// Lower case, without the number that the standard library puts behind it.
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.to_lowercase()
+}
 
 /// Everything `ringway run` needs to know, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +92,8 @@ pub struct Config {
     pub tcp_keep_alive: Option<TcpKeepAlive>,
     /// One log line per session at its end.
     pub access_log: bool,
+    /// Bulk halves are spliced in the kernel; off: every byte is copied.
+    pub splice: bool,
 }
 
 /// A position in [`Config::pools`].
@@ -88,7 +159,8 @@ pub struct Listener {
 }
 
 /// What is read of a connection before a server is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Peek {
     /// Nothing: connect at once (server-first protocols).
     None,
@@ -101,7 +173,8 @@ pub enum Peek {
 }
 
 /// Policy for requests after the first on one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum KeepAlive {
     /// The connection stays with its first choice.
     Trust,
@@ -188,7 +261,8 @@ impl fmt::Display for ServerAddress {
 }
 
 /// How a connection without a key is placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Balance {
     /// Smooth weighted round robin, exact over all workers.
     RoundRobin,
@@ -254,7 +328,8 @@ pub struct Learn {
 }
 
 /// PROXY protocol version sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum ProxyVersion {
     /// Text.
     V1,

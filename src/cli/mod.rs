@@ -1,0 +1,208 @@
+//! The command line: what can be asked for, and flags as a configuration.
+//!
+//! Flags go the way a file goes: they become its text, so the same rules hold, with the flag as
+//! the place of a problem. Starts nothing and prints nothing.
+
+mod check;
+mod flags;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing::level_filters::LevelFilter;
+
+use crate::config::{self, Address, Checked, Problem, Problems};
+pub use check::summary;
+
+/// A TCP load balancer for WebSockets, Socket.IO and any other long-lived connection
+///
+/// It reads at most the first request head of a connection (for Host routes and sticky keys),
+/// chooses a server, and from then on moves raw bytes both ways.
+#[derive(Debug, Parser)]
+#[command(name = "ringway", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Least level of log lines, on standard error
+    #[arg(long, value_name = "LEVEL", value_enum, default_value = "info", global = true)]
+    #[arg(hide_possible_values = true, help = "Log level: error, warn, info or debug")]
+    pub log: Level,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Try it: four servers and a balancer in front, on port 8080
+      ringway demo
+  Four Socket.IO processes behind one port
+      ringway run --listen 0.0.0.0:80 --sticky socketio \\
+          --to 127.0.0.1:8881 --to 127.0.0.1:8882 --to 127.0.0.1:8883 --to 127.0.0.1:8884
+  From a file, checked first
+      ringway check ringway.json && ringway run ringway.json";
+
+const RUN_EXAMPLES: &str = "\
+Addresses:
+  127.0.0.1:80       IPv4
+  [::]:80            IPv6; listening there takes IPv4 connections as well (dual stack)
+  unix:/run/x.sock   unix socket
+  app.local:80       servers only: looked up at start, all its addresses become servers
+
+Examples:
+  A file (comments are allowed in it; `ringway schema` describes it)
+      ringway run ringway.json
+  Any TCP protocol, twice as much for the first server, a third for emergencies
+      ringway run --listen 0.0.0.0:5432 \\
+          --to 10.0.0.1:5432,weight=2 --to 10.0.0.2:5432 --to 10.0.0.3:5432,backup
+  A cookie that keeps browsers at their server
+      ringway run --listen [::]:80 --to 10.0.0.1:80 --to 10.0.0.2:80 --sticky insert:ringway";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Balance connections, as a file or the flags say, until stopped
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Start four small servers and ringway in front of them, to try things out
+    Demo(Demo),
+    /// Say everything that is wrong with a configuration; binds and connects nothing
+    Check(Check),
+    /// Print the JSON Schema of the configuration
+    Schema,
+}
+
+/// `ringway run`: a file, or flags.
+#[derive(Debug, Args)]
+#[command(override_usage = "ringway run <CONFIG.json>
+       ringway run --listen <ADDR>... --to <ADDR[,weight=N][,backup]>... [OPTIONS]")]
+pub struct Run {
+    /// Configuration file: JSON, with comments and trailing commas
+    #[arg(value_name = "CONFIG.json", conflicts_with_all = ["listen", "to", "balance"])]
+    #[arg(conflicts_with_all = ["sticky", "peek", "workers"])]
+    pub config: Option<PathBuf>,
+    /// Accept connections here; repeat for more addresses
+    #[arg(long, value_name = "ADDR", help_heading = "Instead of a file")]
+    pub listen: Vec<String>,
+    /// A server, with its share (weight 1 to 256, default 1), or as a backup that is used only
+    /// when no other server can be; repeat for more
+    #[arg(long, value_name = "ADDR[,weight=N][,backup]", help_heading = "Instead of a file")]
+    pub to: Vec<String>,
+    /// How a connection without a sticky key is placed [default: round_robin]
+    #[arg(long, value_name = "HOW", value_enum, help_heading = "Instead of a file")]
+    pub balance: Option<Balance>,
+    /// What keeps a client at its server [default: none]
+    ///
+    /// none         nothing
+    /// source       the client's address
+    /// socketio     the Socket.IO session id, learned from the handshake
+    /// cookie:NAME  a cookie your servers set
+    /// insert:NAME  a cookie ringway sets
+    /// header:NAME  a request header
+    /// query:NAME   a parameter in the URL
+    #[arg(long, value_name = "KEY", verbatim_doc_comment, help_heading = "Instead of a file")]
+    pub sticky: Option<String>,
+    /// What is read before a server is chosen [default: http if the sticky key needs it, else none]
+    #[arg(long, value_name = "WHAT", value_enum, help_heading = "Instead of a file")]
+    pub peek: Option<Peek>,
+    /// Threads that move bytes: auto (one per core), a number (1 to 1024), or cores as in 0,2,4
+    /// [default: auto]
+    #[arg(long, value_name = "auto|N|CORE,CORE...", help_heading = "Instead of a file")]
+    pub workers: Option<String>,
+    /// No log line per session, whatever the file says
+    #[arg(long)]
+    pub no_access_log: bool,
+}
+
+/// `ringway demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Accept connections here: IP:PORT, [IPv6]:PORT or unix:/PATH
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: Address,
+}
+
+/// `ringway check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Configuration file: JSON, with comments and trailing commas
+    #[arg(value_name = "CONFIG.json")]
+    pub config: PathBuf,
+}
+
+/// Least level of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// What stops something from working.
+    Error,
+    /// What someone should look at.
+    Warn,
+    /// Start, stop, and one line per session.
+    Info,
+    /// Every step.
+    Debug,
+}
+
+/// How a connection without a key is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Balance {
+    /// In turn, by weight, exact over all workers
+    RoundRobin,
+    /// Fewest live connections for its weight
+    LeastConn,
+    /// The less loaded of two drawn at random
+    RandomTwo,
+    /// By the client's address, with bounded load
+    Hash,
+}
+
+/// What is read before a server is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Peek {
+    /// Whatever the first bytes turn out to be
+    Auto,
+    /// Nothing: for protocols in which the server speaks first
+    None,
+    /// One HTTP/1 request head
+    Http,
+    /// One TLS ClientHello
+    Tls,
+}
+
+impl Run {
+    /// What to run, from the file or from the flags.
+    ///
+    /// # Errors
+    /// Every problem, with its place in the file or the flag it came by.
+    pub fn checked(&self) -> Result<Checked, Problems> {
+        let mut checked = match &self.config {
+            Some(path) => config::load(path)?,
+            None if self.has_flags() => flags::checked(self)?,
+            None => return Err(nothing_given()),
+        };
+        checked.config.access_log &= !self.no_access_log;
+        Ok(checked)
+    }
+
+    fn has_flags(&self) -> bool {
+        let Self { config: _, listen, to, balance, sticky, peek, workers, no_access_log: _ } = self;
+        let lists = !listen.is_empty() || !to.is_empty();
+        lists || balance.is_some() || sticky.is_some() || peek.is_some() || workers.is_some()
+    }
+}
+
+fn nothing_given() -> Problems {
+    let message = "nothing to run: give a file (ringway run CONFIG.json) \
+        or flags (ringway run --listen ADDR --to ADDR)";
+    Problem { path: String::new(), message: message.to_owned() }.into()
+}
+
+impl From<Level> for LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::ERROR,
+            Level::Warn => Self::WARN,
+            Level::Info => Self::INFO,
+            Level::Debug => Self::DEBUG,
+        }
+    }
+}

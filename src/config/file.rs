@@ -1,0 +1,489 @@
+//! The configuration as written, and the JSON Schema of it.
+//!
+//! Strings are still strings here: `read` fills these types from JSON, `resolve` says what they
+//! mean. The ranges and defaults that the schema shows are the constants that `read` applies.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+
+use super::tree::Whole;
+use super::{Balance, KeepAlive, Peek, ProxyVersion};
+
+/// Long enough for a ClientHello over a bad mobile link, short enough to shed idle openers.
+pub(super) const PEEK_TIMEOUT_MS: Whole = Whole::new(100..=600_000, 5_000);
+/// A client that speaks first does so within one round trip; a longer wait delays every client of
+/// a server-first protocol.
+pub(super) const AUTO_TIMEOUT_MS: Whole = Whole::new(10..=60_000, 200);
+/// Twice what Node takes as a request head; the upper end is what one held buffer may be.
+pub(super) const HEAD_MAX_BYTES: Whole = Whole::new(1_024..=65_536, 32_768);
+/// One lost SYN (1 s) is survived.
+pub(super) const CONNECT_TIMEOUT_MS: Whole = Whole::new(10..=600_000, 2_000);
+/// Different servers, so three failures are not one bad server.
+pub(super) const CONNECT_TRIES: Whole = Whole::new(1..=16, 3);
+/// Share of connections; smooth weighted round robin lays its schedule out ahead.
+pub(super) const WEIGHT: Whole = Whole::new(1..=256, 1);
+/// Socket.IO notices a dead peer after 45 s (ping interval plus timeout); this is well beyond it.
+pub(super) const TTL_S: Whole = Whole::new(1..=86_400, 120);
+/// About 100 MB when full.
+pub(super) const MAX_ENTRIES: Whole = Whole::new(1_024..=100_000_000, 1_000_000);
+/// The kernel's own limit is 32,767 s (MAX_TCP_KEEPIDLE, include/net/tcp.h).
+pub(super) const IDLE_S: Whole = Whole::new(1..=32_767, 60);
+/// The kernel's own limit is 32,767 s (MAX_TCP_KEEPINTVL, include/net/tcp.h).
+pub(super) const INTERVAL_S: Whole = Whole::new(1..=32_767, 10);
+/// The kernel's own limit is 127 (MAX_TCP_KEEPCNT, include/net/tcp.h).
+pub(super) const PROBES: Whole = Whole::new(1..=127, 6);
+/// More threads than any machine has cores for; no default, `auto` counts the cores.
+pub(super) const WORKER_COUNT: Whole = Whole::new(1..=1_024, 1);
+/// What a `cpu_set_t` can name (CPU_SETSIZE, sched.h).
+pub(super) const CORE: Whole = Whole::new(0..=1_023, 0);
+
+/// Sent with an inserted cookie: for the whole site, out of reach of scripts, kept on links here.
+pub(super) const COOKIE_ATTRIBUTES: &str = "Path=/; HttpOnly; SameSite=Lax";
+/// Where Socket.IO serves unless told otherwise.
+pub(super) const SOCKETIO_PATH: &str = "/socket.io/";
+
+/// The configuration of ringway. Comments (`//`, `/* */`) and trailing commas are allowed.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(title = "ringway", deny_unknown_fields)]
+pub(super) struct File {
+    /// Where an editor finds this schema; ringway does not look.
+    #[serde(rename = "$schema")]
+    pub(super) schema: Option<String>,
+    /// Threads that move bytes: `"auto"` (one per core this process may run on), a number (pinned
+    /// to those cores in turn), or a list of core numbers.
+    #[schemars(default)]
+    pub(super) workers: WorkersFile,
+    /// Where connections are accepted.
+    #[schemars(length(min = 1))]
+    pub(super) listeners: Vec<ListenerFile>,
+    /// Groups of servers, by name.
+    #[schemars(with = "BTreeMap<String, PoolFile>", extend("minProperties" = 1))]
+    pub(super) pools: Vec<(String, PoolFile)>,
+    /// Notices a pulled cable, on both sides of every session; `false` leaves it off.
+    #[schemars(default = "tcp_keep_alive")]
+    pub(super) tcp_keep_alive: OrFalse<TcpKeepAliveFile>,
+    /// One log line per session at its end.
+    #[schemars(default = "yes")]
+    pub(super) access_log: bool,
+}
+
+/// `"auto"`, a number, or a list of cores.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(super) enum WorkersFile {
+    Word(WorkersWord),
+    Count(#[schemars(range(min = WORKER_COUNT.min, max = WORKER_COUNT.max))] u32),
+    Cores(
+        #[schemars(length(min = 1), inner(range(min = CORE.min, max = CORE.max)))]
+        #[schemars(extend("uniqueItems" = true))]
+        Vec<u32>,
+    ),
+}
+
+/// Workers without a number.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum WorkersWord {
+    /// One per core this process may run on.
+    Auto,
+}
+
+/// A place that accepts connections.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Listener", deny_unknown_fields)]
+pub(super) struct ListenerFile {
+    /// Its name in logs and metrics; `listener1` and so on when not given.
+    pub(super) name: Option<String>,
+    /// `IP:PORT`, `[IPv6]:PORT` (`[::]` is dual stack) or `unix:/PATH`; one or a list.
+    pub(super) bind: OneOrMany,
+    /// What is read before a server is chosen. Not given: `http` where a route, a key or
+    /// `forwarded` needs a request head, else `none`.
+    pub(super) peek: Option<Peek>,
+    /// What happens to a second request on a connection. Not given: `one_request` where the
+    /// routes or pools behind need to see every request, else `trust`.
+    pub(super) keep_alive: Option<KeepAlive>,
+    /// Hosts to pools: exact names first, then the longest wildcard; their order is of no effect.
+    #[schemars(default)]
+    pub(super) routes: Vec<RouteFile>,
+    /// Where everything else goes; may be left out where the file has one pool.
+    pub(super) pool: Option<String>,
+    /// Connections must start with a PROXY header, and only these networks may connect.
+    pub(super) accept_proxy: Option<AcceptProxyFile>,
+    /// Client networks (or addresses) that are served; empty: all.
+    #[schemars(default)]
+    pub(super) allow: Vec<String>,
+    /// Client networks (or addresses) that are refused even if allowed.
+    #[schemars(default)]
+    pub(super) deny: Vec<String>,
+    /// Milliseconds from accept until the request head or ClientHello must be whole.
+    #[schemars(range(min = PEEK_TIMEOUT_MS.min, max = PEEK_TIMEOUT_MS.max))]
+    #[schemars(default = "whole::<{ PEEK_TIMEOUT_MS.default }>")]
+    pub(super) peek_timeout_ms: u32,
+    /// Milliseconds `"peek": "auto"` waits for a first byte before it goes on as `none`.
+    #[schemars(range(min = AUTO_TIMEOUT_MS.min, max = AUTO_TIMEOUT_MS.max))]
+    #[schemars(default = "whole::<{ AUTO_TIMEOUT_MS.default }>")]
+    pub(super) auto_timeout_ms: u32,
+    /// Bytes a request head, ClientHello or PROXY header may have.
+    #[schemars(range(min = HEAD_MAX_BYTES.min, max = HEAD_MAX_BYTES.max))]
+    #[schemars(default = "whole::<{ HEAD_MAX_BYTES.default }>")]
+    pub(super) head_max_bytes: u32,
+}
+
+/// A string or a list of strings.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(#[schemars(length(min = 1))] Vec<String>),
+}
+
+/// A host (Host header or SNI) and where it leads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Route", deny_unknown_fields)]
+pub(super) struct RouteFile {
+    /// `chat.example.com`, or `*.example.com` for everything below it at any depth.
+    pub(super) host: String,
+    /// Only for TLS clients that offer this ALPN protocol, such as `h2`; not given: for all.
+    pub(super) alpn: Option<String>,
+    /// A name under `pools`.
+    pub(super) pool: String,
+}
+
+/// Who may send a PROXY header (version 1 or 2).
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "AcceptProxy", deny_unknown_fields)]
+pub(super) struct AcceptProxyFile {
+    /// Networks, such as `10.0.0.0/8`, or addresses.
+    #[schemars(length(min = 1))]
+    pub(super) from: Vec<String>,
+}
+
+/// Servers that can stand in for each other, and how one of them is chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Pool", deny_unknown_fields)]
+pub(super) struct PoolFile {
+    /// How a connection without a key is placed.
+    #[schemars(default = "round_robin")]
+    pub(super) balance: Balance,
+    /// What keeps a client at its server.
+    #[schemars(default)]
+    pub(super) sticky: StickyFile,
+    /// Where the servers are; at least one that is no backup.
+    #[schemars(length(min = 1))]
+    pub(super) servers: Vec<ServerFile>,
+    /// PROXY header sent to the servers.
+    #[schemars(default)]
+    pub(super) send_proxy: OrFalse<ProxyVersion>,
+    /// X-Forwarded-For and X-Forwarded-Proto in requests: `x-forwarded-for` or `append` adds the
+    /// client behind what is there, `replace` takes out what is there.
+    #[schemars(default)]
+    pub(super) forwarded: OrFalse<ForwardedFile>,
+    /// Milliseconds one connect may take before another server is tried.
+    #[schemars(range(min = CONNECT_TIMEOUT_MS.min, max = CONNECT_TIMEOUT_MS.max))]
+    #[schemars(default = "whole::<{ CONNECT_TIMEOUT_MS.default }>")]
+    pub(super) connect_timeout_ms: u32,
+    /// Different servers tried before giving up.
+    #[schemars(range(min = CONNECT_TRIES.min, max = CONNECT_TRIES.max))]
+    #[schemars(default = "whole::<{ CONNECT_TRIES.default }>")]
+    pub(super) connect_tries: u32,
+}
+
+/// An address, or an object with more to say.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "Server")]
+pub(super) enum ServerFile {
+    /// `IP:PORT`, `[IPv6]:PORT`, `NAME:PORT` (looked up at start, all its addresses become
+    /// servers) or `unix:/PATH`.
+    Address(String),
+    Options(ServerOptions),
+}
+
+/// A server with a weight, an id or as a backup.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct ServerOptions {
+    /// `IP:PORT`, `[IPv6]:PORT`, `NAME:PORT` or `unix:/PATH`.
+    pub(super) address: String,
+    /// Its name in tokens and sid prefixes (letters, digits, `_`, `-`); the address when not given.
+    pub(super) id: Option<String>,
+    /// Share of connections relative to the other servers.
+    #[schemars(range(min = WEIGHT.min, max = WEIGHT.max))]
+    #[schemars(default = "whole::<{ WEIGHT.default }>")]
+    pub(super) weight: u32,
+    /// Used only when no other server can be.
+    #[schemars(default)]
+    pub(super) backup: bool,
+}
+
+/// A word, or an object with `by`.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "Sticky")]
+pub(super) enum StickyFile {
+    Word(StickyWord),
+    Rule(StickyRule),
+}
+
+/// Stickiness that needs no more than its name.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum StickyWord {
+    /// Nothing keeps a client at its server.
+    None,
+    /// The client address, by consistent hash.
+    Source,
+    /// The Socket.IO session id, with every setting at its default.
+    SocketIo,
+}
+
+/// What stickiness looks at. `strict`: a key that cannot be honoured is refused (503) instead of
+/// placed afresh.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "by", rename_all = "lowercase")]
+#[schemars(deny_unknown_fields)]
+pub(super) enum StickyRule {
+    /// The client address (of the PROXY header where one is accepted), by consistent hash.
+    Source {
+        /// Refuse instead of placing afresh.
+        #[schemars(default)]
+        strict: bool,
+    },
+    /// A cookie the servers set.
+    Cookie {
+        /// Cookie name.
+        name: String,
+        /// Remember which server set which value; without it values are placed by consistent hash.
+        #[schemars(default)]
+        learn: bool,
+        /// Seconds a learned value outlives its last connection.
+        #[schemars(range(min = TTL_S.min, max = TTL_S.max))]
+        #[schemars(default = "whole::<{ TTL_S.default }>")]
+        ttl_s: u32,
+        /// Learned values kept at most.
+        #[schemars(range(min = MAX_ENTRIES.min, max = MAX_ENTRIES.max))]
+        #[schemars(default = "whole::<{ MAX_ENTRIES.default }>")]
+        max_entries: u32,
+        /// ringway sets the cookie itself: the same as `"by": "insert"`.
+        #[schemars(default)]
+        insert: bool,
+        /// With `insert`: keys the token; the same on every machine that shares clients.
+        #[schemars(default)]
+        secret: String,
+        /// With `insert`: what follows the value in Set-Cookie.
+        #[schemars(default = "cookie_attributes")]
+        attributes: String,
+        /// Refuse instead of placing afresh.
+        #[schemars(default)]
+        strict: bool,
+    },
+    /// A cookie ringway sets.
+    Insert {
+        /// Cookie name.
+        name: String,
+        /// Keys the token; the same on every machine that shares clients.
+        #[schemars(default)]
+        secret: String,
+        /// What follows the value in Set-Cookie.
+        #[schemars(default = "cookie_attributes")]
+        attributes: String,
+        /// Refuse instead of placing afresh.
+        #[schemars(default)]
+        strict: bool,
+    },
+    /// A request header, by consistent hash.
+    Header {
+        /// Field name, in any case.
+        name: String,
+        /// Refuse instead of placing afresh.
+        #[schemars(default)]
+        strict: bool,
+    },
+    /// A query parameter, by consistent hash.
+    Query {
+        /// Parameter name as it stands in the URL.
+        name: String,
+        /// Refuse instead of placing afresh.
+        #[schemars(default)]
+        strict: bool,
+    },
+    /// The Socket.IO session id: learned from the handshake, or led by a server's id.
+    SocketIo {
+        /// Request path.
+        #[schemars(default = "socketio_path")]
+        path: String,
+        /// Sid prefixes are tokens keyed by this; not given: they are server ids.
+        secret: Option<String>,
+        /// Seconds a learned sid outlives its last connection.
+        #[schemars(range(min = TTL_S.min, max = TTL_S.max))]
+        #[schemars(default = "whole::<{ TTL_S.default }>")]
+        ttl_s: u32,
+        /// Learned sids kept at most.
+        #[schemars(range(min = MAX_ENTRIES.min, max = MAX_ENTRIES.max))]
+        #[schemars(default = "whole::<{ MAX_ENTRIES.default }>")]
+        max_entries: u32,
+        /// Refuse instead of placing afresh.
+        #[schemars(default)]
+        strict: bool,
+    },
+}
+
+/// How X-Forwarded-For and X-Forwarded-Proto are written.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Forwarded")]
+pub(super) enum ForwardedFile {
+    /// The same as `append`.
+    XForwardedFor,
+    /// The client address is appended to what is there.
+    Append,
+    /// What is there is replaced.
+    Replace,
+}
+
+/// TCP keep-alive (tcp(7)).
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "TcpKeepAlive", deny_unknown_fields)]
+pub(super) struct TcpKeepAliveFile {
+    /// Idle seconds before the first probe.
+    #[schemars(range(min = IDLE_S.min, max = IDLE_S.max))]
+    #[schemars(default = "whole::<{ IDLE_S.default }>")]
+    pub(super) idle_s: u32,
+    /// Seconds between probes.
+    #[schemars(range(min = INTERVAL_S.min, max = INTERVAL_S.max))]
+    #[schemars(default = "whole::<{ INTERVAL_S.default }>")]
+    pub(super) interval_s: u32,
+    /// Unanswered probes that end the connection.
+    #[schemars(range(min = PROBES.min, max = PROBES.max))]
+    #[schemars(default = "whole::<{ PROBES.default }>")]
+    pub(super) probes: u32,
+}
+
+/// A setting that `false` turns off.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(untagged, inline)]
+pub(super) enum OrFalse<T> {
+    Set(T),
+    False(False),
+}
+
+/// The one JSON value `false`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct False;
+
+impl<T> Default for OrFalse<T> {
+    fn default() -> Self {
+        Self::False(False)
+    }
+}
+
+impl<T: Serialize> Serialize for OrFalse<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Set(value) => value.serialize(serializer),
+            Self::False(False) => serializer.serialize_bool(false),
+        }
+    }
+}
+
+impl JsonSchema for False {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "False".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "const": false })
+    }
+}
+
+impl Default for ListenerFile {
+    fn default() -> Self {
+        Self {
+            name: None,
+            bind: OneOrMany::Many(Vec::new()),
+            peek: None,
+            keep_alive: None,
+            routes: Vec::new(),
+            pool: None,
+            accept_proxy: None,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            peek_timeout_ms: PEEK_TIMEOUT_MS.default,
+            auto_timeout_ms: AUTO_TIMEOUT_MS.default,
+            head_max_bytes: HEAD_MAX_BYTES.default,
+        }
+    }
+}
+
+impl Default for PoolFile {
+    fn default() -> Self {
+        Self {
+            balance: round_robin(),
+            sticky: StickyFile::default(),
+            servers: Vec::new(),
+            send_proxy: OrFalse::default(),
+            forwarded: OrFalse::default(),
+            connect_timeout_ms: CONNECT_TIMEOUT_MS.default,
+            connect_tries: CONNECT_TRIES.default,
+        }
+    }
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { address: String::new(), id: None, weight: WEIGHT.default, backup: false }
+    }
+}
+
+impl Default for StickyFile {
+    fn default() -> Self {
+        Self::Word(StickyWord::None)
+    }
+}
+
+/// The JSON Schema of a configuration file.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(File);
+    format!("{:#}", schema.as_value())
+}
+
+impl Default for WorkersFile {
+    fn default() -> Self {
+        Self::Word(WorkersWord::Auto)
+    }
+}
+
+fn whole<const N: u32>() -> u32 {
+    N
+}
+
+pub(super) fn tcp_keep_alive() -> OrFalse<TcpKeepAliveFile> {
+    let (idle_s, interval_s, probes) = (IDLE_S.default, INTERVAL_S.default, PROBES.default);
+    OrFalse::Set(TcpKeepAliveFile { idle_s, interval_s, probes })
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn round_robin() -> Balance {
+    Balance::RoundRobin
+}
+
+fn cookie_attributes() -> String {
+    COOKIE_ATTRIBUTES.to_owned()
+}
+
+fn socketio_path() -> String {
+    SOCKETIO_PATH.to_owned()
+}

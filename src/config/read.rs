@@ -1,0 +1,315 @@
+//! JSON tree to configuration as written; every problem of form is reported, none ends it.
+//!
+//! Looks at types, ranges, words and keys. What a string means (an address, a pool's name) is
+//! `resolve`'s to say. A value that cannot be read is replaced by one of its type, so that what
+//! stands around it is still looked at and keeps its index.
+
+use super::file::{
+    AUTO_TIMEOUT_MS, AcceptProxyFile, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE,
+    False, File, ForwardedFile, HEAD_MAX_BYTES, IDLE_S, INTERVAL_S, ListenerFile, MAX_ENTRIES,
+    OneOrMany, OrFalse, PEEK_TIMEOUT_MS, PROBES, PoolFile, RouteFile, SOCKETIO_PATH, ServerFile,
+    ServerOptions, StickyFile, StickyRule, StickyWord, TTL_S, TcpKeepAliveFile, WEIGHT,
+    WORKER_COUNT, WorkersFile, WorkersWord, tcp_keep_alive,
+};
+use super::problem::{Place, Report, suggestion};
+use super::tree::{Fields, Node, list, number, texts, word};
+use super::{Balance, KeepAlive, Peek, ProxyVersion};
+
+const WORKERS: &[(&str, WorkersWord)] = &[("auto", WorkersWord::Auto)];
+const PEEK: &[(&str, Peek)] =
+    &[("none", Peek::None), ("auto", Peek::Auto), ("http", Peek::Http), ("tls", Peek::Tls)];
+const KEEP_ALIVE: &[(&str, KeepAlive)] =
+    &[("trust", KeepAlive::Trust), ("one_request", KeepAlive::OneRequest)];
+const BALANCE: &[(&str, Balance)] = &[
+    ("round_robin", Balance::RoundRobin),
+    ("least_conn", Balance::LeastConn),
+    ("random_two", Balance::RandomTwo),
+    ("hash", Balance::Hash),
+];
+const STICKY: &[(&str, StickyWord)] = &[
+    ("none", StickyWord::None),
+    ("source", StickyWord::Source),
+    ("socketio", StickyWord::SocketIo),
+];
+const SEND_PROXY: &[(&str, ProxyVersion)] = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+const FORWARDED: &[(&str, ForwardedFile)] = &[
+    ("x-forwarded-for", ForwardedFile::XForwardedFor),
+    ("append", ForwardedFile::Append),
+    ("replace", ForwardedFile::Replace),
+];
+
+/// The whole file; `None` only when it is no object.
+pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
+    let Node::Object(_) = node else {
+        report.unreadable(&Place::default(), format!("the file must be an object, is {node}"));
+        return None;
+    };
+    let mut fields = Fields::open(node, Place::default(), report)?;
+    let schema = fields.text("$schema", report);
+    let workers = fields.take("workers").and_then(|(node, place)| workers(node, &place, report));
+    let listeners = match fields.required("listeners", report) {
+        Some((node, place)) => list(node, &place, report, listener),
+        None => Vec::new(),
+    };
+    let pools = match fields.required("pools", report) {
+        Some((node, place)) => pools(node, &place, report),
+        None => Vec::new(),
+    };
+    let tcp_keep_alive = match fields.take("tcp_keep_alive") {
+        Some((node, place)) => or_false(node, &place, report, keep_alive_probes),
+        None => tcp_keep_alive(),
+    };
+    let access_log = fields.flag("access_log", true, report);
+    fields.finish(report);
+    let workers = workers.unwrap_or_default();
+    Some(File { schema, workers, listeners, pools, tcp_keep_alive, access_log })
+}
+
+fn workers(node: &Node, place: &Place, report: &mut Report) -> Option<WorkersFile> {
+    match node {
+        Node::Text(_) => word(node, place, WORKERS, report).map(WorkersFile::Word),
+        Node::Number(_) => {
+            let range = WORKER_COUNT.min..=WORKER_COUNT.max;
+            number(node, place, range, report).map(WorkersFile::Count)
+        }
+        Node::List(_) => {
+            let core = |node: &Node, place: Place, report: &mut Report| {
+                number(node, &place, CORE.min..=CORE.max, report).unwrap_or(CORE.default)
+            };
+            Some(WorkersFile::Cores(list(node, place, report, core)))
+        }
+        _ => {
+            let allowed = "\"auto\", a number or a list of cores";
+            report.unreadable(place, format!("must be {allowed}, is {node}"));
+            None
+        }
+    }
+}
+
+/// A setting that may be `false`.
+fn or_false<T>(
+    node: &Node,
+    place: &Place,
+    report: &mut Report,
+    read: impl FnOnce(&Node, &Place, &mut Report) -> Option<T>,
+) -> OrFalse<T> {
+    match node {
+        Node::Bool(false) => OrFalse::False(False),
+        _ => read(node, place, report).map_or_else(OrFalse::default, OrFalse::Set),
+    }
+}
+
+fn keep_alive_probes(node: &Node, place: &Place, report: &mut Report) -> Option<TcpKeepAliveFile> {
+    if let Node::Object(_) = node {
+        let mut fields = Fields::open(node, place.clone(), report)?;
+        let idle_s = fields.whole("idle_s", IDLE_S, report);
+        let interval_s = fields.whole("interval_s", INTERVAL_S, report);
+        let probes = fields.whole("probes", PROBES, report);
+        fields.finish(report);
+        return Some(TcpKeepAliveFile { idle_s, interval_s, probes });
+    }
+    report.unreadable(place, format!("must be false or an object, is {node}"));
+    None
+}
+
+fn listener(node: &Node, place: Place, report: &mut Report) -> ListenerFile {
+    let mut listener = ListenerFile::default();
+    let Some(mut fields) = Fields::open(node, place, report) else {
+        return listener;
+    };
+    listener.name = fields.text("name", report);
+    if let Some((node, place)) = fields.required("bind", report) {
+        listener.bind = one_or_many(node, &place, report);
+    }
+    listener.peek = fields.word("peek", PEEK, report);
+    listener.keep_alive = fields.word("keep_alive", KEEP_ALIVE, report);
+    if let Some((node, place)) = fields.take("routes") {
+        listener.routes = list(node, &place, report, route);
+    }
+    listener.pool = fields.text("pool", report);
+    listener.accept_proxy = match fields.take("accept_proxy") {
+        None | Some((Node::Null, _)) => None,
+        Some((node, place)) => accept_proxy(node, place, report),
+    };
+    listener.allow = fields.texts("allow", report);
+    listener.deny = fields.texts("deny", report);
+    listener.peek_timeout_ms = fields.whole("peek_timeout_ms", PEEK_TIMEOUT_MS, report);
+    listener.auto_timeout_ms = fields.whole("auto_timeout_ms", AUTO_TIMEOUT_MS, report);
+    listener.head_max_bytes = fields.whole("head_max_bytes", HEAD_MAX_BYTES, report);
+    fields.finish(report);
+    listener
+}
+
+fn one_or_many(node: &Node, place: &Place, report: &mut Report) -> OneOrMany {
+    match node {
+        Node::Text(value) => OneOrMany::One(value.clone()),
+        Node::List(_) => OneOrMany::Many(texts(node, place, report)),
+        _ => {
+            report.unreadable(place, format!("must be a string or a list, is {node}"));
+            OneOrMany::Many(Vec::new())
+        }
+    }
+}
+
+fn route(node: &Node, place: Place, report: &mut Report) -> RouteFile {
+    let mut route = RouteFile::default();
+    if let Some(mut fields) = Fields::open(node, place, report) {
+        route.host = fields.required_text("host", report);
+        route.alpn = fields.text("alpn", report);
+        route.pool = fields.required_text("pool", report);
+        fields.finish(report);
+    }
+    route
+}
+
+fn accept_proxy(node: &Node, place: Place, report: &mut Report) -> Option<AcceptProxyFile> {
+    let mut fields = Fields::open(node, place, report)?;
+    let from = match fields.required("from", report) {
+        Some((node, place)) => texts(node, &place, report),
+        None => Vec::new(),
+    };
+    fields.finish(report);
+    Some(AcceptProxyFile { from })
+}
+
+fn pools(node: &Node, place: &Place, report: &mut Report) -> Vec<(String, PoolFile)> {
+    let Node::Object(entries) = node else {
+        report.unreadable(place, format!("must be an object of pools by name, is {node}"));
+        return Vec::new();
+    };
+    let mut pools: Vec<(String, PoolFile)> = Vec::new();
+    let mut names = hashbrown::HashSet::new();
+    for (name, node) in entries {
+        let place = place.key(name);
+        if names.insert(name) {
+            pools.push((name.clone(), pool(node, place, report)));
+        } else {
+            report.problem(&place, "is given twice");
+        }
+    }
+    pools
+}
+
+fn pool(node: &Node, place: Place, report: &mut Report) -> PoolFile {
+    let mut pool = PoolFile::default();
+    let Some(mut fields) = Fields::open(node, place, report) else {
+        return pool;
+    };
+    if let Some((node, place)) = fields.take("balance") {
+        pool.balance = word(node, &place, BALANCE, report).unwrap_or(pool.balance);
+    }
+    if let Some((node, place)) = fields.take("sticky") {
+        pool.sticky = sticky(node, place, report).unwrap_or_default();
+    }
+    if let Some((node, place)) = fields.required("servers", report) {
+        pool.servers = list(node, &place, report, server);
+    }
+    if let Some((node, place)) = fields.take("send_proxy") {
+        pool.send_proxy = or_false(node, &place, report, |n, p, r| word(n, p, SEND_PROXY, r));
+    }
+    if let Some((node, place)) = fields.take("forwarded") {
+        pool.forwarded = or_false(node, &place, report, |n, p, r| word(n, p, FORWARDED, r));
+    }
+    pool.connect_timeout_ms = fields.whole("connect_timeout_ms", CONNECT_TIMEOUT_MS, report);
+    pool.connect_tries = fields.whole("connect_tries", CONNECT_TRIES, report);
+    fields.finish(report);
+    pool
+}
+
+fn server(node: &Node, place: Place, report: &mut Report) -> ServerFile {
+    match node {
+        Node::Text(value) => ServerFile::Address(value.clone()),
+        Node::Object(_) => {
+            let mut server = ServerOptions::default();
+            if let Some(mut fields) = Fields::open(node, place, report) {
+                server.address = fields.required_text("address", report);
+                server.id = fields.text("id", report);
+                server.weight = fields.whole("weight", WEIGHT, report);
+                server.backup = fields.flag("backup", false, report);
+                fields.finish(report);
+            }
+            ServerFile::Options(server)
+        }
+        _ => {
+            report.unreadable(&place, format!("must be an address or an object, is {node}"));
+            ServerFile::Address(String::new())
+        }
+    }
+}
+
+fn sticky(node: &Node, place: Place, report: &mut Report) -> Option<StickyFile> {
+    match node {
+        Node::Text(written) => {
+            if matches!(written.as_str(), "cookie" | "insert" | "header" | "query") {
+                let rule = format!("{{\"by\": {node}, \"name\": \"…\"}}");
+                report.unreadable(&place, format!("needs a name: {rule}"));
+                return None;
+            }
+            word(node, &place, STICKY, report).map(StickyFile::Word)
+        }
+        Node::Object(_) => sticky_rule(node, place, report).map(StickyFile::Rule),
+        _ => {
+            report.unreadable(&place, format!("must be a string or an object, is {node}"));
+            None
+        }
+    }
+}
+
+fn sticky_rule(node: &Node, place: Place, report: &mut Report) -> Option<StickyRule> {
+    let mut fields = Fields::open(node, place, report)?;
+    let (by, by_place) = fields.required("by", report)?;
+    let fields = &mut fields;
+    let rule = match by {
+        Node::Text(by) => match by.as_str() {
+            "source" => StickyRule::Source { strict: fields.flag("strict", false, report) },
+            "cookie" => sticky_cookie(fields, report),
+            "insert" => StickyRule::Insert {
+                name: fields.required_text("name", report),
+                secret: fields.text_or("secret", "", report),
+                attributes: fields.text_or("attributes", COOKIE_ATTRIBUTES, report),
+                strict: fields.flag("strict", false, report),
+            },
+            "header" => StickyRule::Header {
+                name: fields.required_text("name", report),
+                strict: fields.flag("strict", false, report),
+            },
+            "query" => StickyRule::Query {
+                name: fields.required_text("name", report),
+                strict: fields.flag("strict", false, report),
+            },
+            "socketio" => StickyRule::SocketIo {
+                path: fields.text_or("path", SOCKETIO_PATH, report),
+                secret: fields.text("secret", report),
+                ttl_s: fields.whole("ttl_s", TTL_S, report),
+                max_entries: fields.whole("max_entries", MAX_ENTRIES, report),
+                strict: fields.flag("strict", false, report),
+            },
+            _ => return unknown_rule(&Node::Text(by.clone()), &by_place, report),
+        },
+        _ => return unknown_rule(by, &by_place, report),
+    };
+    fields.finish(report);
+    Some(rule)
+}
+
+fn sticky_cookie(fields: &mut Fields<'_>, report: &mut Report) -> StickyRule {
+    StickyRule::Cookie {
+        name: fields.required_text("name", report),
+        learn: fields.flag("learn", false, report),
+        ttl_s: fields.whole("ttl_s", TTL_S, report),
+        max_entries: fields.whole("max_entries", MAX_ENTRIES, report),
+        insert: fields.flag("insert", false, report),
+        secret: fields.text_or("secret", "", report),
+        attributes: fields.text_or("attributes", COOKIE_ATTRIBUTES, report),
+        strict: fields.flag("strict", false, report),
+    }
+}
+
+/// Which keys are known depends on `by`, so nothing else of the object is looked at.
+fn unknown_rule(by: &Node, place: &Place, report: &mut Report) -> Option<StickyRule> {
+    const RULES: [&str; 6] = ["source", "cookie", "insert", "header", "query", "socketio"];
+    let near = if let Node::Text(by) = by { suggestion(by, RULES) } else { String::new() };
+    let allowed = RULES.map(|rule| format!("\"{rule}\"")).join(", ");
+    report.unreadable(place, format!("must be one of {allowed}, is {by}{near}"));
+    None
+}

@@ -1,0 +1,230 @@
+//! How many sessions each server has: reserve, commit, release, exact over all workers.
+//!
+//! Lock-free and never waits; knows nothing of why a server was chosen. Every interleaving:
+//! `RUSTFLAGS="--cfg ringway_loom" cargo test --release --lib pool::counts`.
+//!
+//! Every access is relaxed: each count stands alone, nothing else is published through it, and a
+//! read-modify-write always acts on the newest value of its own word.
+
+use crossbeam_utils::CachePadded;
+use sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+mod sync {
+    #[cfg(ringway_loom)]
+    pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    #[cfg(not(ringway_loom))]
+    pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+}
+
+/// The sessions of one server, on a cache line of its own.
+#[derive(Debug)]
+pub(super) struct Count(CachePadded<Words>);
+
+#[derive(Debug)]
+struct Words {
+    /// Reserved and not yet released: connecting and connected sessions.
+    live: AtomicU32,
+    /// Connects that succeeded since start.
+    total: AtomicU64,
+}
+
+impl Count {
+    pub(super) fn new() -> Self {
+        Self(CachePadded::new(Words { live: AtomicU32::new(0), total: AtomicU64::new(0) }))
+    }
+
+    pub(super) fn live(&self) -> u32 {
+        self.0.live.load(Relaxed)
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.0.total.load(Relaxed)
+    }
+
+    /// One more session is on its way to this server.
+    pub(super) fn reserve(&self) {
+        self.0.live.fetch_add(1, Relaxed);
+    }
+
+    /// The same, only if the count is still what the choice was made on.
+    fn reserve_if(&self, seen: u32) -> bool {
+        self.0.live.compare_exchange(seen, seen + 1, Relaxed, Relaxed).is_ok()
+    }
+
+    /// The same, only while fewer than `bound` sessions are live.
+    pub(super) fn reserve_below(&self, bound: u64) -> bool {
+        let mut seen = self.live();
+        while u64::from(seen) < bound {
+            match self.0.live.compare_exchange(seen, seen + 1, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(newer) => seen = newer,
+            }
+        }
+        false
+    }
+
+    /// The reserved session is connected.
+    pub(super) fn commit(&self) {
+        self.0.total.fetch_add(1, Relaxed);
+    }
+
+    /// The reserved session is over, connected or not.
+    pub(super) fn release(&self) {
+        let before = self.0.live.fetch_sub(1, Relaxed);
+        // A session ends once; a second release would make this server look full for ever.
+        assert!(before > 0, "a session was released that was never reserved");
+    }
+}
+
+/// Reserves a place at the candidate with the fewest live sessions per weight and returns its
+/// position; `None` without candidates. Of equals, the first wins.
+///
+/// Exact under concurrency: the others were read before the exchange and can only have gained
+/// sessions by other choices since, while the exchange proves the chosen count unchanged. An
+/// exchange that fails means another worker got through, so somebody always makes progress.
+pub(super) fn reserve_least<'c, C>(candidates: C) -> Option<usize>
+where
+    C: Iterator<Item = (&'c Count, u16)> + Clone,
+{
+    loop {
+        let mut least: Option<(usize, &Count, u32, u16)> = None;
+        for (position, (count, weight)) in candidates.clone().enumerate() {
+            let live = count.live();
+            let better = least.is_none_or(|(_, _, its_live, its_weight)| {
+                is_lighter((live, weight), (its_live, its_weight))
+            });
+            if better {
+                least = Some((position, count, live, weight));
+            }
+        }
+        let (position, count, live, _) = least?;
+        if count.reserve_if(live) {
+            return Some(position);
+        }
+    }
+}
+
+/// Whether the first (live, weight) has strictly fewer sessions per weight than the second.
+pub(super) fn is_lighter(one: (u32, u16), other: (u32, u16)) -> bool {
+    u64::from(one.0) * u64::from(other.1) < u64::from(other.0) * u64::from(one.1)
+}
+
+#[cfg(all(test, ringway_loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    fn counts<const N: usize>() -> Arc<[Count; N]> {
+        Arc::new(std::array::from_fn(|_| Count::new()))
+    }
+
+    fn least(counts: &[Count]) -> usize {
+        reserve_least(counts.iter().map(|count| (count, 1))).expect("there are candidates")
+    }
+
+    #[test]
+    fn two_choices_of_the_least_loaded_never_meet() {
+        loom::model(|| {
+            let counts = counts::<2>();
+            let theirs = counts.clone();
+            let thread = thread::spawn(move || least(&theirs[..]));
+            let mine = least(&counts[..]);
+            assert_ne!(mine, thread.join().expect("no panic"));
+            assert_eq!((counts[0].live(), counts[1].live()), (1, 1));
+        });
+    }
+
+    #[test]
+    fn a_release_during_a_choice_loses_no_count() {
+        loom::model(|| {
+            let counts = counts::<2>();
+            counts[0].reserve();
+            let theirs = counts.clone();
+            let thread = thread::spawn(move || {
+                theirs[0].commit();
+                theirs[0].release();
+            });
+            let chosen = least(&counts[..]);
+            thread.join().expect("no panic");
+            assert_eq!(counts[chosen].live(), 1);
+            assert_eq!(counts[1 - chosen].live(), 0);
+            assert_eq!(counts[0].total(), 1);
+        });
+    }
+
+    #[test]
+    fn a_bound_holds_against_concurrent_reservations() {
+        loom::model(|| {
+            let counts = counts::<1>();
+            let theirs = counts.clone();
+            let thread = thread::spawn(move || theirs[0].reserve_below(1));
+            let mine = counts[0].reserve_below(1);
+            assert!(mine ^ thread.join().expect("no panic"));
+            assert_eq!(counts[0].live(), 1);
+        });
+    }
+
+    #[test]
+    fn a_whole_session_beside_another_ends_in_emptiness() {
+        loom::model(|| {
+            let counts = counts::<2>();
+            let theirs = counts.clone();
+            let session = |counts: &[Count]| {
+                let chosen = least(counts);
+                counts[chosen].commit();
+                counts[chosen].release();
+            };
+            let thread = thread::spawn(move || session(&theirs[..]));
+            session(&counts[..]);
+            thread.join().expect("no panic");
+            assert_eq!((counts[0].live(), counts[1].live()), (0, 0));
+            assert_eq!(counts[0].total() + counts[1].total(), 2);
+        });
+    }
+}
+
+#[cfg(all(test, not(ringway_loom)))]
+mod tests {
+    use super::*;
+
+    fn least(counts: &[(Count, u16)]) -> Option<usize> {
+        reserve_least(counts.iter().map(|(count, weight)| (count, *weight)))
+    }
+
+    #[test]
+    fn weights_divide_the_live_sessions() {
+        let counts = [(Count::new(), 3), (Count::new(), 1)];
+        for _ in 0..400 {
+            least(&counts);
+        }
+        assert_eq!((counts[0].0.live(), counts[1].0.live()), (300, 100));
+    }
+
+    #[test]
+    fn without_candidates_nothing_is_reserved() {
+        assert_eq!(least(&[]), None);
+    }
+
+    #[test]
+    fn eight_threads_are_spread_as_one_would_be() {
+        let counts: Vec<(Count, u16)> = (0..4).map(|_| (Count::new(), 1)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..5_000 {
+                        assert!(least(&counts).is_some());
+                    }
+                });
+            }
+        });
+        let live: Vec<u32> = counts.iter().map(|(count, _)| count.live()).collect();
+        assert_eq!(live, [10_000; 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "never reserved")]
+    fn a_second_release_is_an_error_of_ours() {
+        Count::new().release();
+    }
+}

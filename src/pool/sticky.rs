@@ -1,0 +1,239 @@
+//! What keeps a client at its server: reading the key of a connection.
+//!
+//! Looks at the head and the client address, never at counts or at what was tried. A key borrows
+//! nothing: what was read is kept as a hash or as the server it names.
+
+use std::net::IpAddr;
+
+use super::learned::Learned;
+use super::tokens::{Names, token};
+use super::{Server, ServerIndex, ring};
+use crate::config;
+use crate::peek::http_head::RequestHead;
+
+/// What the sticky rule of a pool saw in a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// What it is, for logs.
+    pub kind: KeyKind,
+    pub(super) leads: Leads,
+}
+
+/// The kinds of [`Key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// The connection has none.
+    None,
+    /// The client address.
+    Source,
+    /// A cookie of the servers.
+    Cookie,
+    /// The cookie ringway sets.
+    Insert,
+    /// A request header.
+    Header,
+    /// A query parameter.
+    Query,
+    /// A Socket.IO session id.
+    Sid,
+    /// No key, but the request that will get a Socket.IO session id.
+    Handshake,
+}
+
+impl KeyKind {
+    /// The word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Source => "source",
+            Self::Cookie => "cookie",
+            Self::Insert => "insert",
+            Self::Header => "header",
+            Self::Query => "query",
+            Self::Sid => "sid",
+            Self::Handshake => "handshake",
+        }
+    }
+}
+
+/// Where a key leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leads {
+    /// Nowhere: balance.
+    Nowhere,
+    /// To a place on the ring.
+    Place(u64),
+    /// To the server it names.
+    Server(ServerIndex),
+    /// It should name a server and names none of ours.
+    Astray,
+    /// Wherever the learned table says.
+    Learned(u64),
+}
+
+/// A [`config::Sticky`] made ready: names looked up, tokens computed, table allocated.
+#[derive(Debug)]
+pub(super) enum Rule {
+    None,
+    Source,
+    Cookie { name: String, learned: Option<Learned> },
+    Insert { name: String, tokens: Names },
+    Header { name: String },
+    Query { name: String },
+    SocketIo { path: String, prefixes: Names, learned: Learned },
+}
+
+impl Rule {
+    pub(super) fn new(sticky: &config::Sticky, servers: &[Server], seed: u64) -> Self {
+        use config::Sticky;
+        match sticky {
+            Sticky::None => Self::None,
+            Sticky::Source => Self::Source,
+            Sticky::Cookie { name, learn } => {
+                let learned = learn.map(|learn| Learned::new(learn, seed));
+                Self::Cookie { name: name.clone(), learned }
+            }
+            Sticky::Insert { name, secret, .. } => {
+                Self::Insert { name: name.clone(), tokens: tokens(secret, servers) }
+            }
+            Sticky::Header { name } => Self::Header { name: name.clone() },
+            Sticky::Query { name } => Self::Query { name: name.clone() },
+            Sticky::SocketIo { path, secret, learn } => Self::SocketIo {
+                path: without_slash(path).to_owned(),
+                prefixes: match secret {
+                    Some(secret) => tokens(secret, servers),
+                    None => Names::new(indexed(servers).map(|(at, s)| (s.id.to_string(), at))),
+                },
+                learned: Learned::new(*learn, seed),
+            },
+        }
+    }
+
+    /// Whether some key leads to a place on the ring.
+    pub(super) fn hashes(&self) -> bool {
+        matches!(
+            self,
+            Self::Source
+                | Self::Cookie { learned: None, .. }
+                | Self::Header { .. }
+                | Self::Query { .. }
+        )
+    }
+
+    pub(super) fn learned(&self) -> Option<&Learned> {
+        match self {
+            Self::Cookie { learned, .. } => learned.as_ref(),
+            Self::SocketIo { learned, .. } => Some(learned),
+            _ => None,
+        }
+    }
+
+    /// The hash under which a value from a response is learned; `None` where nothing is, or need
+    /// not be, because the value itself names the server.
+    pub(super) fn to_learn(&self, value: &[u8], server: ServerIndex) -> Option<u64> {
+        match self {
+            Self::Cookie { learned, .. } => {
+                let quoted = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
+                let value = quoted.unwrap_or(value);
+                Some(learned.as_ref()?.hash(value.iter().copied()))
+            }
+            Self::SocketIo { prefixes, learned, .. } => {
+                let is_named = prefixes.prefixing(value) == Some(server);
+                (!is_named).then(|| learned.hash(value.iter().copied()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The key of a connection; one that is there but empty counts as missing, or all clients
+    /// without a value would go to one server.
+    pub(super) fn key(&self, head: Option<&RequestHead<'_>>, client: Option<IpAddr>) -> Key {
+        let found = match self {
+            Self::None => None,
+            Self::Source => client.map(|client| (KeyKind::Source, Leads::Place(source(client)))),
+            Self::Cookie { name, learned } => {
+                head.and_then(|head| head.cookie(name)).filter(|v| !v.is_empty()).map(|value| {
+                    let leads = learned.as_ref().map_or_else(
+                        || Leads::Place(ring::place(value)),
+                        |learned| Leads::Learned(learned.hash(value.iter().copied())),
+                    );
+                    (KeyKind::Cookie, leads)
+                })
+            }
+            Self::Insert { name, tokens } => {
+                let value = head.and_then(|head| head.cookie(name)).filter(|v| !v.is_empty());
+                let leads = |token| tokens.named(token).map_or(Leads::Astray, Leads::Server);
+                value.map(|token| (KeyKind::Insert, leads(token)))
+            }
+            Self::Header { name } => {
+                let value = head.and_then(|head| head.header(name)).filter(|v| !v.is_empty());
+                value.map(|value| (KeyKind::Header, Leads::Place(ring::place(value))))
+            }
+            Self::Query { name } => {
+                let value = head.and_then(|head| head.query(name)).filter(|v| !v.is_empty());
+                value.map(|value| (KeyKind::Query, Leads::Place(ring::place(value.as_bytes()))))
+            }
+            Self::SocketIo { path, prefixes, learned } => head
+                .filter(|head| without_slash(head.path()) == path)
+                .and_then(|head| socketio(head, prefixes, learned)),
+        };
+        let (kind, leads) = found.unwrap_or((KeyKind::None, Leads::Nowhere));
+        Key { kind, leads }
+    }
+}
+
+/// A request on the Socket.IO path: with a sid it belongs to a server, without one it is the
+/// handshake if it speaks Engine.IO at all. Parameters may come in any order.
+fn socketio(
+    head: &RequestHead<'_>,
+    prefixes: &Names,
+    learned: &Learned,
+) -> Option<(KeyKind, Leads)> {
+    let Some(sid) = head.query("sid").filter(|sid| !sid.is_empty()) else {
+        return head.query("EIO").map(|_| (KeyKind::Handshake, Leads::Nowhere));
+    };
+    // What a server made of characters that may not stand in a query comes back encoded.
+    let sid: Vec<u8> = percent_decoded(sid.as_bytes()).collect();
+    let leads = prefixes
+        .prefixing(&sid)
+        .map_or_else(|| Leads::Learned(learned.hash(sid.into_iter())), Leads::Server);
+    Some((KeyKind::Sid, leads))
+}
+
+/// Where a client address is placed; `::ffff:192.0.2.1` (a dual-stack listener) is `192.0.2.1`.
+pub(super) fn source(client: IpAddr) -> u64 {
+    match client.to_canonical() {
+        IpAddr::V4(client) => ring::place(&client.octets()),
+        IpAddr::V6(client) => ring::place(&client.octets()),
+    }
+}
+
+/// `%41` is `A`; what is not two hex digits stays as it is (RFC 3986 section 2.1).
+fn percent_decoded(mut bytes: &[u8]) -> impl Iterator<Item = u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    std::iter::from_fn(move || {
+        let (&first, rest) = bytes.split_first()?;
+        let encoded = match rest {
+            [high, low, ..] if first == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        let (byte, rest) = match encoded {
+            Some((high, low)) => (high << 4 | low, &rest[2..]),
+            None => (first, rest),
+        };
+        bytes = rest;
+        Some(byte)
+    })
+}
+
+fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
+}
+
+fn tokens(secret: &str, servers: &[Server]) -> Names {
+    Names::new(indexed(servers).map(|(at, server)| (token(secret, &server.id), at)))
+}
+
+fn indexed(servers: &[Server]) -> impl Iterator<Item = (ServerIndex, &Server)> {
+    (0..).map(ServerIndex).zip(servers)
+}

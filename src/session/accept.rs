@@ -1,0 +1,30 @@
+//! Entry: a client was accepted. Exits: peek, connect (nothing to peek at), close (denied).
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::{About, CloseReason, Cx, Phase, close, peek, route};
+use crate::config::Peek;
+
+/// Applies allow and deny before any byte is read, then goes to the first phase that has work.
+pub(super) fn start(about: &mut About, local: Option<SocketAddr>, cx: &mut Cx<'_>) -> Phase {
+    let listener = about.listener(cx.config);
+    let ip = about.client.map(|client| client.ip());
+    if ip.is_some_and(|ip| is_denied(ip, &listener.allow, &listener.deny)) {
+        return close::close(CloseReason::Denied, cx);
+    }
+    let proxied = ip.is_some_and(|ip| contains(&listener.accept_proxy, ip));
+    if proxied || listener.peek != Peek::None {
+        return peek::start(proxied, local, about, cx);
+    }
+    route::without_head(about, local, Vec::new(), cx)
+}
+
+fn is_denied(ip: IpAddr, allow: &[IpNet], deny: &[IpNet]) -> bool {
+    contains(deny, ip) || !allow.is_empty() && !contains(allow, ip)
+}
+
+fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&ip))
+}

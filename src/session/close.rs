@@ -1,0 +1,266 @@
+//! The ends of a session: refuse (an answer, then a drained close), forward a server's reset, close.
+//! Each ends in [`Action::End`] with its one [`CloseReason`].
+
+use super::{Action, Cx, Event, Next, Phase};
+use crate::sys::{Farewell, Readiness, Side};
+
+/// Why a session ended. The log word and the metric label; every session has exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// Both said EOF, the client first.
+    ClientClosed,
+    /// Both said EOF, the server first.
+    ServerClosed,
+    /// The client reset the connection.
+    ClientReset,
+    /// The server reset the connection.
+    ServerReset,
+    /// The client vanished: keep-alive went unanswered.
+    ClientLost,
+    /// The server vanished: keep-alive went unanswered.
+    ServerLost,
+    /// The client never sent a byte.
+    ClientSilent,
+    /// The client said EOF within the head.
+    HeadIncomplete,
+    /// The head was not whole in time.
+    HeadLate,
+    /// The head was larger than allowed.
+    HeadTooLarge,
+    /// The request head was not HTTP, or ambiguous.
+    HeadMalformed,
+    /// The ClientHello was malformed.
+    HelloMalformed,
+    /// The PROXY header was missing or malformed.
+    ProxyMalformed,
+    /// The client's network is not served.
+    Denied,
+    /// No server could be connected to.
+    ConnectFailed,
+    /// The key names a server that is not there, and the pool is strict.
+    KeyLost,
+    /// ringway was stopped.
+    Stopped,
+}
+
+impl CloseReason {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [Self; 17] = [
+        Self::ClientClosed,
+        Self::ServerClosed,
+        Self::ClientReset,
+        Self::ServerReset,
+        Self::ClientLost,
+        Self::ServerLost,
+        Self::ClientSilent,
+        Self::HeadIncomplete,
+        Self::HeadLate,
+        Self::HeadTooLarge,
+        Self::HeadMalformed,
+        Self::HelloMalformed,
+        Self::ProxyMalformed,
+        Self::Denied,
+        Self::ConnectFailed,
+        Self::KeyLost,
+        Self::Stopped,
+    ];
+
+    /// The word in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientClosed => "client_closed",
+            Self::ServerClosed => "server_closed",
+            Self::ClientReset => "client_reset",
+            Self::ServerReset => "server_reset",
+            Self::ClientLost => "client_lost",
+            Self::ServerLost => "server_lost",
+            Self::ClientSilent => "client_silent",
+            Self::HeadIncomplete => "head_incomplete",
+            Self::HeadLate => "head_late",
+            Self::HeadTooLarge => "head_too_large",
+            Self::HeadMalformed => "head_malformed",
+            Self::HelloMalformed => "hello_malformed",
+            Self::ProxyMalformed => "proxy_malformed",
+            Self::Denied => "denied",
+            Self::ConnectFailed => "connect_failed",
+            Self::KeyLost => "key_lost",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Milliseconds a refused client gets to read its answer and close.
+const LINGER_MS: u32 = 1_000;
+
+/// Bytes of a refused client that are thrown away before it is cut off.
+const LINGER_BYTES: u64 = 1 << 20;
+
+/// Milliseconds between looks at what a client has not acknowledged.
+const UNSENT_LOOK_MS: u32 = 20;
+
+/// Milliseconds a client gets to acknowledge what came before its server's reset.
+const UNSENT_MS: u64 = 5_000;
+
+/// Both sides are being closed; nothing else matters any more.
+pub(super) struct Closing {
+    reason: CloseReason,
+    closed: [bool; 2],
+}
+
+/// Closes both sides in good order.
+pub(super) fn close(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
+    close_as(reason, Farewell::Orderly, Farewell::Orderly, cx)
+}
+
+/// Closes the client and resets the server: the client is gone, the server shall know at once.
+pub(super) fn reset_server(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
+    close_as(reason, Farewell::Orderly, Farewell::Reset, cx)
+}
+
+fn close_as(reason: CloseReason, client: Farewell, server: Farewell, cx: &mut Cx<'_>) -> Phase {
+    cx.act(Action::NoDeadline);
+    cx.act(Action::Close(Side::Client, client));
+    cx.act(Action::Close(Side::Server, server));
+    Phase::Close(Closing { reason, closed: [false; 2] })
+}
+
+impl Closing {
+    pub(super) fn step(&mut self, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
+        match event {
+            Event::Closed(side) => {
+                self.closed[side as usize] = true;
+                if self.closed == [true; 2] {
+                    cx.act(Action::End(self.reason));
+                }
+            }
+            Event::Received { buffer, .. } => cx.release(buffer),
+            Event::Sent { buffer, .. } => cx.release(Some(buffer)),
+            _ => {}
+        }
+        Next::Stay
+    }
+}
+
+/// The client gets a last answer, EOF, and time to read both: close(2) with unread bytes would
+/// reset the connection and destroy the answer (RFC 9112 section 9.6).
+pub(super) struct Refusing {
+    reason: CloseReason,
+    /// True exactly when a receive is pending.
+    receiving: bool,
+    answered: bool,
+    drained: u64,
+}
+
+/// Answers, drains, closes.
+pub(super) fn refuse(
+    reason: CloseReason,
+    answer: Vec<u8>,
+    receiving: bool,
+    cx: &mut Cx<'_>,
+) -> Phase {
+    cx.deadline_in(LINGER_MS);
+    cx.act(Action::SendAll { to: Side::Client, bytes: answer });
+    Phase::Refuse(Refusing { reason, receiving, answered: false, drained: 0 })
+}
+
+/// Says EOF, drains, closes: for a client that still sends to a server that has finished.
+pub(super) fn linger(reason: CloseReason, receiving: bool, cx: &mut Cx<'_>) -> Phase {
+    cx.deadline_in(LINGER_MS);
+    let mut refusing = Refusing { reason, receiving, answered: true, drained: 0 };
+    cx.act(Action::Shutdown(Side::Client));
+    refusing.receive(cx);
+    Phase::Refuse(refusing)
+}
+
+impl Refusing {
+    pub(super) fn step(&mut self, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
+        match event {
+            Event::SentAll { .. } => {
+                self.answered = true;
+                cx.act(Action::Shutdown(Side::Client));
+                self.receive(cx);
+                Next::Stay
+            }
+            Event::Received { side, result, buffer, .. } => {
+                cx.release(buffer);
+                if side == Side::Server {
+                    return Next::Stay;
+                }
+                self.receiving = false;
+                match result {
+                    Ok(bytes) if !bytes.is_empty() && self.drained < LINGER_BYTES => {
+                        self.drained += bytes.len() as u64;
+                        self.receive(cx);
+                        Next::Stay
+                    }
+                    _ => Next::To(close(self.reason, cx)),
+                }
+            }
+            Event::Sent { buffer, .. } => {
+                cx.release(Some(buffer));
+                Next::Stay
+            }
+            Event::Deadline => Next::To(close(self.reason, cx)),
+            _ => Next::Stay,
+        }
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>) {
+        if self.answered && !self.receiving {
+            self.receiving = true;
+            cx.act(Action::Receive { side: Side::Client, drained: false });
+        }
+    }
+}
+
+/// The server reset the connection; the client gets what came before, then a reset too.
+pub(super) struct ForwardingReset {
+    reason: CloseReason,
+    until_ms: u64,
+    server_closed: bool,
+}
+
+/// Waits, bounded, until the client has acknowledged everything: a reset throws away what is
+/// queued.
+pub(super) fn forward_reset(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
+    cx.act(Action::Close(Side::Server, Farewell::Orderly));
+    cx.act(Action::Await(Side::Client, Readiness::HangUp));
+    cx.act(Action::AskUnsent(Side::Client));
+    let until_ms = cx.now_ms() + UNSENT_MS;
+    Phase::ForwardReset(ForwardingReset { reason, until_ms, server_closed: false })
+}
+
+impl ForwardingReset {
+    pub(super) fn step(&mut self, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
+        match event {
+            Event::Unsent(_, Ok(unsent)) if unsent > 0 && cx.now_ms() < self.until_ms => {
+                cx.deadline_in(UNSENT_LOOK_MS);
+                Next::Stay
+            }
+            Event::Deadline => {
+                cx.act(Action::AskUnsent(Side::Client));
+                Next::Stay
+            }
+            Event::Unsent(..) | Event::HangUp { side: Side::Client, .. } => Next::To(self.end(cx)),
+            Event::Closed(Side::Server) => {
+                self.server_closed = true;
+                Next::Stay
+            }
+            Event::Received { buffer, .. } => {
+                cx.release(buffer);
+                Next::Stay
+            }
+            Event::Sent { buffer, .. } => {
+                cx.release(Some(buffer));
+                Next::Stay
+            }
+            _ => Next::Stay,
+        }
+    }
+
+    fn end(&self, cx: &mut Cx<'_>) -> Phase {
+        cx.act(Action::NoDeadline);
+        cx.act(Action::Close(Side::Client, Farewell::Reset));
+        Phase::Close(Closing { reason: self.reason, closed: [false, self.server_closed] })
+    }
+}

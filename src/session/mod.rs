@@ -1,0 +1,351 @@
+//! One client connection and the server connection made for it, as a pure state machine.
+//!
+//! ```text
+//! accept ─▶ peek ─▶ route ─▶ connect ─▶ relay ─▶ close
+//! ```
+//!
+//! [`Session::step`] takes an [`Event`] and collects [`Action`]s; both name sides, never
+//! descriptors. No I/O, no clock, no dice: time and randomness come in with [`Cx`]. A phase is a
+//! struct with the fields that mean something in it.
+
+mod accept;
+mod peek;
+mod route;
+
+mod connect;
+mod relay;
+mod watch;
+
+mod answer;
+mod close;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::{Config, Listener, PoolIndex};
+use crate::hosts::Hosts;
+use crate::pool::{How, KeyKind, LearnedKey, Pool, ServerIndex};
+use crate::random::Random;
+use crate::sys::{BufferId, Farewell, Fault, Readiness, Side};
+
+pub use close::CloseReason;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A receive is over: bytes in a ring buffer, zero bytes for EOF, or a fault.
+    Received {
+        /// From whom.
+        side: Side,
+        /// The bytes; empty at EOF.
+        result: Result<&'a [u8], Fault>,
+        /// The buffer they are in, this session's to send from or release.
+        buffer: Option<BufferId>,
+        /// More is waiting to be received.
+        unread: bool,
+    },
+    /// A send from a ring buffer is over.
+    Sent {
+        /// To whom.
+        to: Side,
+        /// The buffer, this session's again.
+        buffer: BufferId,
+        /// Bytes sent.
+        result: Result<u32, Fault>,
+    },
+    /// A send of owned bytes is over.
+    SentAll {
+        /// To whom.
+        to: Side,
+        /// Bytes sent; fewer than given means it broke.
+        result: Result<u32, Fault>,
+    },
+    /// The server connection stands, or does not.
+    Connected(Result<(), Fault>),
+    /// There is something to splice.
+    Readable(Side),
+    /// There is room again to splice to this side.
+    Room(Side),
+    /// This side is hung up; with `error` it was reset.
+    HangUp {
+        /// Whom we were listening to.
+        side: Side,
+        /// Not a mere EOF both ways.
+        error: bool,
+    },
+    /// A pipe was asked for the half that starts at this side.
+    Pipe(Side, Result<(), Fault>),
+    /// Bytes went from this side into its pipe.
+    SplicedIn(Side, Result<u32, Fault>),
+    /// Bytes went out of the pipe of the half that starts at this side.
+    SplicedOut(Side, Result<u32, Fault>),
+    /// Bytes this side has not acknowledged yet.
+    Unsent(Side, Result<u32, Fault>),
+    /// This side is closed, or was never open.
+    Closed(Side),
+    /// The deadline has passed.
+    Deadline,
+    /// The worker stops.
+    Stop,
+}
+
+/// What is to be done; the worker does it in order.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    /// Receive once from a side.
+    Receive {
+        /// From whom.
+        side: Side,
+        /// Nothing was left last time.
+        drained: bool,
+    },
+    /// Send part of a ring buffer without waiting.
+    Send {
+        /// To whom.
+        to: Side,
+        /// From which buffer.
+        buffer: BufferId,
+        /// First byte.
+        from: u32,
+        /// Behind the last byte.
+        until: u32,
+    },
+    /// What a slow reader left: copy it out of the ring buffer, give that back, wait and send.
+    SendLeft {
+        /// To whom.
+        to: Side,
+        /// From which buffer.
+        buffer: BufferId,
+        /// First byte.
+        from: u32,
+        /// Behind the last byte.
+        until: u32,
+    },
+    /// Send owned bytes, waiting for room as long as it takes.
+    SendAll {
+        /// To whom.
+        to: Side,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Give a ring buffer back.
+    Release(BufferId),
+    /// Wait for readiness once.
+    Await(Side, Readiness),
+    /// Wait for room to splice to a side.
+    AwaitRoom(Side),
+    /// Make a socket and connect it.
+    Connect {
+        /// Pool of the server.
+        pool: PoolIndex,
+        /// The server.
+        server: ServerIndex,
+        /// Bytes are waiting to be sent.
+        data_in_hand: bool,
+    },
+    /// Take a pipe for the half that starts at a side.
+    TakePipe(Side),
+    /// Give it back.
+    ReturnPipe(Side, PipeState),
+    /// Move up to that many bytes from a side into its pipe.
+    SpliceIn(Side, u32),
+    /// Move exactly what the pipe of the half that starts at a side holds to the other side.
+    SpliceOut(Side, u32),
+    /// Ask how much a side has not acknowledged.
+    AskUnsent(Side),
+    /// Say EOF to a side.
+    Shutdown(Side),
+    /// Close a side as soon as nothing is pending on it, and cancel what is; `Closed` follows.
+    Close(Side, Farewell),
+    /// Have `Deadline` come at this time, or a tick later; replaces the one before.
+    Deadline {
+        /// On the worker's clock.
+        at_ms: u64,
+    },
+    /// No deadline any more.
+    NoDeadline,
+    /// The session is over; last action.
+    End(CloseReason),
+}
+
+/// Whether a pipe may be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PipeState {
+    /// It may.
+    Empty,
+    /// It still holds bytes nobody will read.
+    Holding,
+}
+
+/// What a step may look at.
+pub struct Cx<'a> {
+    /// Microseconds on the worker's clock.
+    pub now_us: u64,
+    /// In force.
+    pub config: &'a Config,
+    /// By [`PoolIndex`], shared by all workers.
+    pub pools: &'a [Pool],
+    /// Host names seen.
+    pub hosts: &'a mut Hosts,
+    /// Seeded.
+    pub random: &'a mut Random,
+    /// Bytes in one ring buffer.
+    pub buffer_size: u32,
+    /// Bytes an empty pipe takes.
+    pub pipe_size: u32,
+    /// Where actions go.
+    pub actions: &'a mut Vec<Action>,
+}
+
+impl Cx<'_> {
+    fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now_us / 1000
+    }
+
+    fn deadline_in(&mut self, wait_ms: u32) {
+        let at_ms = self.now_ms() + u64::from(wait_ms);
+        self.act(Action::Deadline { at_ms });
+    }
+
+    fn release(&mut self, buffer: Option<BufferId>) {
+        if let Some(buffer) = buffer {
+            self.act(Action::Release(buffer));
+        }
+    }
+}
+
+/// What is known of a session whatever its phase; the line in the log is made of it.
+#[derive(Debug)]
+pub struct About {
+    /// Position in `Config::listeners`.
+    pub listener: u16,
+    /// Where the client is, by the PROXY header where one was accepted; `None`: a unix socket.
+    pub client: Option<SocketAddr>,
+    /// Host header or SNI.
+    pub host: Option<Arc<str>>,
+    /// Where it was placed last.
+    pub place: Option<Place>,
+    /// What stickiness looked at.
+    pub key: KeyKind,
+    /// A learned key this session keeps from expiring.
+    pub learned: Option<LearnedKey>,
+    /// Clock at accept.
+    pub accepted_us: u64,
+    /// From accept to the choice of a pool.
+    pub peek_us: u32,
+    /// From there to an established server connection, retries included.
+    pub connect_us: u32,
+    /// Servers tried in vain.
+    pub retries: u8,
+    /// Bytes received, by side.
+    pub received: [u64; 2],
+}
+
+/// A server of a pool, and why that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The pool.
+    pub pool: PoolIndex,
+    /// The server, whose count includes this session.
+    pub server: ServerIndex,
+    /// Why that one.
+    pub how: How,
+}
+
+impl About {
+    fn listener<'c>(&self, config: &'c Config) -> &'c Listener {
+        &config.listeners[self.listener as usize]
+    }
+}
+
+/// What a phase says after a step.
+enum Next {
+    Stay,
+    To(Phase),
+}
+
+/// Where a session is on its way.
+enum Phase {
+    Peek(Box<peek::Peeking>),
+    Connect(Box<connect::Connecting>),
+    Relay(relay::Relay),
+    Refuse(close::Refusing),
+    ForwardReset(close::ForwardingReset),
+    Close(close::Closing),
+}
+
+/// One session.
+pub struct Session {
+    about: About,
+    phase: Phase,
+}
+
+impl Session {
+    /// A client was accepted; `local` is the address it connected to, where a server wants to know.
+    pub fn accept(
+        listener: u16,
+        client: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+        cx: &mut Cx<'_>,
+    ) -> Self {
+        let mut about = About {
+            listener,
+            client,
+            host: None,
+            place: None,
+            key: KeyKind::None,
+            learned: None,
+            accepted_us: cx.now_us,
+            peek_us: 0,
+            connect_us: 0,
+            retries: 0,
+            received: [0; 2],
+        };
+        let phase = accept::start(&mut about, local, cx);
+        Self { about, phase }
+    }
+
+    /// Takes in what happened and says what to do.
+    pub fn step(&mut self, event: Event<'_>, cx: &mut Cx<'_>) {
+        let about = &mut self.about;
+        let next = match (&mut self.phase, event) {
+            (Phase::Close(closing), event) => closing.step(event, cx),
+            (_, Event::Stop) => Next::To(close::close(CloseReason::Stopped, cx)),
+            (Phase::Peek(peeking), event) => peeking.step(about, event, cx),
+            (Phase::Connect(connecting), event) => connecting.step(about, event, cx),
+            (Phase::Relay(relay), event) => relay.step(about, event, cx),
+            (Phase::Refuse(refusing), event) => refusing.step(event, cx),
+            (Phase::ForwardReset(forwarding), event) => forwarding.step(event, cx),
+        };
+        if let Next::To(phase) = next {
+            self.phase = phase;
+        }
+    }
+
+    /// What is known of it.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// After [`Action::End`]: gives back its place, lets go of its key, and leaves what is to be
+    /// told of it.
+    pub fn leave(mut self, pools: &[Pool], now_ms: u64) -> About {
+        connect::leave_place(&mut self.about, pools, now_ms);
+        self.about
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_stays_small() {
+        // 10,000 idle sessions must fit in 0.3 KiB each, with what the worker keeps beside them.
+        assert!(size_of::<Session>() <= 200, "{} bytes", size_of::<Session>());
+    }
+}

@@ -1,0 +1,537 @@
+//! Entry: both connections stand. Exits: close (two EOFs, a client's reset), forward_reset (a
+//! server's reset), linger (a server that finished early). No deadline of its own.
+//!
+//! A session is two halves, each from one side to the other. A half has one operation pending at a
+//! time, and that is the back-pressure: it receives, sends what it got, and only then receives
+//! again. Half-close, by what each half has come to:
+//!
+//! | client → server | server → client | what follows |
+//! |---|---|---|
+//! | open | open | relay both |
+//! | EOF seen, not yet sent on | any | send what is left, then shut the server's side |
+//! | done | open | the server may go on as long as it likes |
+//! | open | done | the client may go on as long as it likes |
+//! | done | done | close, with no further shutdown |
+
+use super::connect::ClientHalf;
+use super::watch::{AfterSend, FromClient, Watch};
+use super::{About, Action, CloseReason, Cx, Event, Next, Phase, PipeState, close};
+use crate::sys::{BufferId, Fault, Readiness, Side};
+
+/// Full reads in a row that make a half bulk: then its bytes are spliced, not copied.
+const BULK_READS: u8 = 3;
+
+/// Bytes spliced in one turn before others get theirs.
+const TURN_BYTES: u32 = 1 << 20;
+
+/// Turns in a row with less than a buffer's worth that make a spliced half quiet again.
+const QUIET_TURNS: u8 = 2;
+
+/// Milliseconds after which a half-closed session watches its silent side for a reset; most are
+/// over long before.
+const HALF_CLOSED_LOOK_MS: u32 = 1_000;
+
+/// Two halves.
+pub(super) struct Relay {
+    halves: [Half; 2],
+    watch: Option<Box<Watch>>,
+    /// Who said EOF first.
+    first_eof: Option<Side>,
+}
+
+/// From one side to the other.
+struct Half {
+    stage: Stage,
+    flow: Flow,
+    /// What of the buffer, or of the owned bytes, is being sent.
+    sending: std::ops::Range<u32>,
+    /// Full reads in a row.
+    full_reads: u8,
+    /// More was waiting after the last receive.
+    unread: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Bytes may come.
+    Open,
+    /// None will come; some have still to be sent.
+    Draining(Ending),
+    /// EOF has been passed on, or there is nobody to pass it to.
+    Done,
+    /// The receiving side broke: nothing more can be passed on, whatever comes.
+    Broken,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Eof,
+    Reset(CloseReason),
+}
+
+enum Flow {
+    Copy,
+    Splice(Splice),
+}
+
+/// A half whose bytes stay in the kernel.
+struct Splice {
+    in_pipe: u32,
+    this_turn: u32,
+    quiet_turns: u8,
+}
+
+impl Half {
+    const fn new() -> Self {
+        Self { stage: Stage::Open, flow: Flow::Copy, sending: 0..0, full_reads: 0, unread: false }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Done | Stage::Broken)
+    }
+}
+
+/// Sends the first bytes and starts both halves.
+pub(super) fn start(
+    bytes: Vec<u8>,
+    watch: Option<Box<Watch>>,
+    client: ClientHalf,
+    cx: &mut Cx<'_>,
+) -> Phase {
+    let mut relay = Relay { halves: [Half::new(), Half::new()], watch, first_eof: None };
+    relay.drop_watch_if_over();
+    let half = &mut relay.halves[Side::Client as usize];
+    if client == ClientHalf::Ended {
+        half.stage = Stage::Draining(Ending::Eof);
+        relay.first_eof = Some(Side::Client);
+    }
+    if !bytes.is_empty() {
+        relay.send_all(Side::Server, bytes, cx);
+    } else if client == ClientHalf::Idle {
+        cx.act(Action::Receive { side: Side::Client, drained: false });
+    } else if client == ClientHalf::Ended {
+        half.stage = Stage::Done;
+        cx.act(Action::Shutdown(Side::Server));
+    }
+    cx.act(Action::Receive { side: Side::Server, drained: true });
+    Phase::Relay(relay)
+}
+
+impl Relay {
+    pub(super) fn step(&mut self, about: &mut About, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
+        match event {
+            Event::Received { side, result: Ok(bytes), buffer: Some(buffer), unread }
+                if !bytes.is_empty() =>
+            {
+                self.received(side, bytes, buffer, unread, about, cx)
+            }
+            Event::Received { side, result: Ok(_), buffer, .. } => {
+                cx.release(buffer);
+                self.ended(side, about, cx)
+            }
+            Event::Received { side, result: Err(fault), buffer, .. } => {
+                cx.release(buffer);
+                self.faulted(side, fault, about, cx)
+            }
+            Event::Sent { to, buffer, result } => self.sent(to, buffer, result, cx),
+            Event::SentAll { to, result } => self.sent_all(to, result, cx),
+            Event::Pipe(from, result) => self.piped(from, result, cx),
+            Event::Readable(from) => self.splice_turn(from, cx),
+            Event::SplicedIn(from, result) => self.spliced_in(from, result, about, cx),
+            Event::SplicedOut(from, result) => self.spliced_out(from, result, cx),
+            Event::Room(to) => self.splice_out(to.opposite(), cx),
+            Event::HangUp { side, error } => self.hung_up(side, error, cx),
+            Event::Deadline => self.late(cx),
+            _ => Next::Stay,
+        }
+    }
+
+    fn half(&mut self, from: Side) -> &mut Half {
+        &mut self.halves[from as usize]
+    }
+
+    fn drop_watch_if_over(&mut self) {
+        if self.watch.as_ref().is_some_and(|watch| watch.is_over()) {
+            self.watch = None;
+        }
+    }
+
+    fn received(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        buffer: BufferId,
+        unread: bool,
+        about: &mut About,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let len = bytes.len() as u32;
+        about.received[side as usize] += u64::from(len);
+        let half = &mut self.halves[side as usize];
+        half.unread = unread;
+        half.full_reads = if len == cx.buffer_size { half.full_reads.saturating_add(1) } else { 0 };
+        if half.stage == Stage::Broken {
+            cx.release(Some(buffer));
+            return Next::Stay;
+        }
+        let mut forward = len;
+        if let Some(watch) = &mut self.watch {
+            if side == Side::Server && !watch.response_passes() {
+                cx.release(Some(buffer));
+                return self.watched_response(bytes, about, cx);
+            }
+            if side == Side::Client {
+                match watch.from_client(bytes) {
+                    FromClient::Forward(count) => forward = count as u32,
+                    FromClient::HoldOn => {
+                        cx.release(Some(buffer));
+                        self.receive(side, cx);
+                        return Next::Stay;
+                    }
+                    FromClient::Pause => {
+                        cx.release(Some(buffer));
+                        return Next::Stay;
+                    }
+                }
+            }
+        }
+        if forward == 0 {
+            cx.release(Some(buffer));
+            self.receive(side, cx);
+        } else {
+            self.half(side).sending = 0..forward;
+            cx.act(Action::Send { to: side.opposite(), buffer, from: 0, until: forward });
+        }
+        Next::Stay
+    }
+
+    fn receive(&mut self, side: Side, cx: &mut Cx<'_>) {
+        let drained = !self.half(side).unread;
+        cx.act(Action::Receive { side, drained });
+    }
+
+    fn send_all(&mut self, to: Side, bytes: Vec<u8>, cx: &mut Cx<'_>) {
+        self.half(to.opposite()).sending = 0..bytes.len() as u32;
+        cx.act(Action::SendAll { to, bytes });
+    }
+
+    /// Bytes of a response that is being looked at.
+    fn watched_response(&mut self, bytes: &[u8], about: &mut About, cx: &mut Cx<'_>) -> Next {
+        let Some(watch) = &mut self.watch else { return Next::Stay };
+        if let Some(passed) = watch.from_server(bytes, about, cx) {
+            self.response_passed(passed, cx);
+        } else {
+            // Without a deadline: what is held is of no use to the client without its rest.
+            self.receive(Side::Server, cx);
+        }
+        Next::Stay
+    }
+
+    fn response_passed(&mut self, passed: Vec<u8>, cx: &mut Cx<'_>) {
+        self.send_all(Side::Client, passed, cx);
+        let client_is_open = self.half(Side::Client).stage == Stage::Open;
+        let watch = self.watch.as_mut().filter(|_| client_is_open);
+        if let Some(held) = watch.and_then(|watch| watch.flush()) {
+            self.send_all(Side::Server, held, cx);
+        }
+        self.drop_watch_if_over();
+    }
+
+    fn sent(
+        &mut self,
+        to: Side,
+        buffer: BufferId,
+        result: Result<u32, Fault>,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let from = to.opposite();
+        let half = self.half(from);
+        let sent = match result {
+            Ok(sent) => sent,
+            Err(Fault::WouldBlock) => 0,
+            Err(fault) => {
+                cx.release(Some(buffer));
+                return self.broke(to, fault, cx);
+            }
+        };
+        half.sending.start += sent;
+        let left = half.sending.clone();
+        if left.is_empty() {
+            cx.release(Some(buffer));
+            return self.half_sent(from, cx);
+        }
+        half.sending = 0..left.end - left.start;
+        cx.act(Action::SendLeft { to, buffer, from: left.start, until: left.end });
+        cx.act(Action::Await(from, Readiness::HangUp));
+        Next::Stay
+    }
+
+    fn sent_all(&mut self, to: Side, result: Result<u32, Fault>, cx: &mut Cx<'_>) -> Next {
+        let from = to.opposite();
+        let wanted = self.half(from).sending.end;
+        match result {
+            Ok(sent) if sent == wanted => self.half_sent(from, cx),
+            Ok(_) => self.broke(to, Fault::Reset, cx),
+            Err(fault) => self.broke(to, fault, cx),
+        }
+    }
+
+    /// Everything this half had has been sent.
+    fn half_sent(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
+        let half = self.half(from);
+        half.sending = 0..0;
+        if let Some(watch) = self.watch.as_mut().filter(|_| from == Side::Client) {
+            match watch.after_send() {
+                AfterSend::Receive => {}
+                AfterSend::Send(bytes) => {
+                    self.send_all(Side::Server, bytes, cx);
+                    return Next::Stay;
+                }
+                AfterSend::Nothing => {
+                    self.drop_watch_if_over();
+                    if self.half(from).stage == Stage::Open {
+                        return Next::Stay;
+                    }
+                }
+            }
+            self.drop_watch_if_over();
+        }
+        let passes = self.watch.as_ref().is_none_or(|watch| match from {
+            Side::Client => watch.request_passes(),
+            Side::Server => watch.response_passes(),
+        });
+        let half = self.half(from);
+        match half.stage {
+            Stage::Open if half.full_reads >= BULK_READS && passes && cx.config.splice => {
+                cx.act(Action::TakePipe(from));
+                Next::Stay
+            }
+            Stage::Open => {
+                self.receive(from, cx);
+                Next::Stay
+            }
+            Stage::Draining(ending) => self.drained(from, ending, cx),
+            Stage::Done | Stage::Broken => Next::Stay,
+        }
+    }
+
+    fn drained(&mut self, from: Side, ending: Ending, cx: &mut Cx<'_>) -> Next {
+        match ending {
+            Ending::Eof => self.pass_eof(from, cx),
+            Ending::Reset(reason) => Next::To(close::forward_reset(reason, cx)),
+        }
+    }
+
+    /// EOF from a side, with nothing of its half being sent.
+    fn ended(&mut self, side: Side, about: &mut About, cx: &mut Cx<'_>) -> Next {
+        self.first_eof.get_or_insert(side);
+        self.finish_half(side, Ending::Eof, about, cx)
+    }
+
+    /// The half is over once what is held or being sent of it has been sent.
+    fn finish_half(
+        &mut self,
+        side: Side,
+        ending: Ending,
+        about: &mut About,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        if self.half(side).stage == Stage::Broken {
+            return Next::Stay;
+        }
+        self.half(side).stage = Stage::Draining(ending);
+        if side == Side::Server
+            && let Some(watch) = &mut self.watch
+            && let Some(passed) = watch.give_up_response(about, cx)
+        {
+            self.response_passed(passed, cx);
+        }
+        if !self.half(side).sending.is_empty() {
+            return Next::Stay;
+        }
+        self.drained(side, ending, cx)
+    }
+
+    fn pass_eof(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
+        self.half(from).stage = Stage::Done;
+        let to = from.opposite();
+        match self.half(to).stage {
+            Stage::Done => {
+                let reason = match self.first_eof {
+                    Some(Side::Server) => CloseReason::ServerClosed,
+                    _ => CloseReason::ClientClosed,
+                };
+                Next::To(close::close(reason, cx))
+            }
+            // The server takes no more and has said all it will; the client may still be sending.
+            Stage::Broken => Next::To(close::linger(CloseReason::ServerClosed, false, cx)),
+            Stage::Open | Stage::Draining(_) => {
+                cx.act(Action::Shutdown(to));
+                cx.deadline_in(HALF_CLOSED_LOOK_MS);
+                Next::Stay
+            }
+        }
+    }
+
+    /// A receive failed: that side is gone.
+    fn faulted(&mut self, side: Side, fault: Fault, about: &mut About, cx: &mut Cx<'_>) -> Next {
+        let lost = matches!(fault, Fault::TimedOut | Fault::Unreachable);
+        match side {
+            Side::Client => {
+                let reason = if lost { CloseReason::ClientLost } else { CloseReason::ClientReset };
+                Next::To(close::reset_server(reason, cx))
+            }
+            Side::Server => {
+                let reason = if lost { CloseReason::ServerLost } else { CloseReason::ServerReset };
+                self.finish_half(side, Ending::Reset(reason), about, cx)
+            }
+        }
+    }
+
+    /// A send failed. A server that broke may have said something before, which its own half will
+    /// bring, with its EOF or reset; a client that broke is gone.
+    fn broke(&mut self, to: Side, fault: Fault, cx: &mut Cx<'_>) -> Next {
+        let lost = matches!(fault, Fault::TimedOut | Fault::Unreachable);
+        if to == Side::Client {
+            let reason = if lost { CloseReason::ClientLost } else { CloseReason::ClientReset };
+            return Next::To(close::reset_server(reason, cx));
+        }
+        self.half(Side::Client).stage = Stage::Broken;
+        self.half(Side::Client).sending = 0..0;
+        if self.half(Side::Server).is_over() {
+            return Next::To(close::forward_reset(CloseReason::ServerReset, cx));
+        }
+        cx.act(Action::Await(Side::Client, Readiness::HangUp));
+        Next::Stay
+    }
+
+    fn hung_up(&mut self, side: Side, error: bool, cx: &mut Cx<'_>) -> Next {
+        match side {
+            Side::Client if error => Next::To(close::reset_server(CloseReason::ClientReset, cx)),
+            // While its half is open it still reads what came before the reset, and then sees it.
+            Side::Server if error && self.half(Side::Server).is_over() => {
+                Next::To(close::forward_reset(CloseReason::ServerReset, cx))
+            }
+            _ => Next::Stay,
+        }
+    }
+
+    /// Half-closed for a while: whoever said EOF is no longer read, so a reset must be watched for.
+    fn late(&mut self, cx: &mut Cx<'_>) -> Next {
+        for side in [Side::Client, Side::Server] {
+            if self.half(side).stage == Stage::Done {
+                cx.act(Action::Await(side, Readiness::HangUp));
+            }
+        }
+        Next::Stay
+    }
+}
+
+/// Splicing: socket → pipe → socket, without the bytes ever being ours.
+impl Relay {
+    fn piped(&mut self, from: Side, result: Result<(), Fault>, cx: &mut Cx<'_>) -> Next {
+        self.half(from).full_reads = 0;
+        if result.is_err() {
+            // No pipe to be had: copying does as well.
+            self.receive(from, cx);
+            return Next::Stay;
+        }
+        let splice = Splice { in_pipe: 0, this_turn: 0, quiet_turns: 0 };
+        self.half(from).flow = Flow::Splice(splice);
+        if self.half(from).unread {
+            return self.splice_turn(from, cx);
+        }
+        cx.act(Action::Await(from, Readiness::Readable));
+        Next::Stay
+    }
+
+    fn splice_turn(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
+        if let Flow::Splice(splice) = &mut self.half(from).flow {
+            splice.this_turn = 0;
+            cx.act(Action::SpliceIn(from, cx.pipe_size));
+        }
+        Next::Stay
+    }
+
+    fn spliced_in(
+        &mut self,
+        from: Side,
+        result: Result<u32, Fault>,
+        about: &mut About,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let buffer_size = cx.buffer_size;
+        let Flow::Splice(splice) = &mut self.half(from).flow else { return Next::Stay };
+        match result {
+            Ok(0) => {
+                self.stop_splicing(from, cx);
+                self.ended(from, about, cx)
+            }
+            Ok(moved) => {
+                about.received[from as usize] += u64::from(moved);
+                splice.in_pipe += moved;
+                splice.this_turn += moved;
+                self.splice_out(from, cx)
+            }
+            Err(Fault::WouldBlock) => {
+                // The pipe is empty here, so it is the socket that has nothing, or urgent data.
+                let is_futile = splice.this_turn == 0;
+                let is_quiet = splice.this_turn < buffer_size;
+                splice.quiet_turns = if is_quiet { splice.quiet_turns + 1 } else { 0 };
+                if is_futile || splice.quiet_turns >= QUIET_TURNS {
+                    self.stop_splicing(from, cx);
+                    cx.act(Action::Receive { side: from, drained: !is_futile });
+                } else {
+                    cx.act(Action::Await(from, Readiness::Readable));
+                }
+                Next::Stay
+            }
+            Err(fault) => {
+                self.stop_splicing(from, cx);
+                self.faulted(from, fault, about, cx)
+            }
+        }
+    }
+
+    fn splice_out(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
+        if let Flow::Splice(splice) = &self.half(from).flow {
+            cx.act(Action::SpliceOut(from, splice.in_pipe));
+        }
+        Next::Stay
+    }
+
+    fn spliced_out(&mut self, from: Side, result: Result<u32, Fault>, cx: &mut Cx<'_>) -> Next {
+        let Flow::Splice(splice) = &mut self.half(from).flow else { return Next::Stay };
+        match result {
+            Ok(moved) => {
+                splice.in_pipe -= moved;
+                if splice.in_pipe > 0 {
+                    return self.splice_out(from, cx);
+                }
+                if splice.this_turn >= TURN_BYTES {
+                    cx.act(Action::Await(from, Readiness::Readable));
+                } else {
+                    cx.act(Action::SpliceIn(from, cx.pipe_size));
+                }
+                Next::Stay
+            }
+            Err(Fault::WouldBlock) => {
+                cx.act(Action::AwaitRoom(from.opposite()));
+                cx.act(Action::Await(from, Readiness::HangUp));
+                Next::Stay
+            }
+            Err(fault) => {
+                self.stop_splicing(from, cx);
+                self.broke(from.opposite(), fault, cx)
+            }
+        }
+    }
+
+    fn stop_splicing(&mut self, from: Side, cx: &mut Cx<'_>) {
+        if let Flow::Splice(splice) = std::mem::replace(&mut self.half(from).flow, Flow::Copy) {
+            let is_empty = splice.in_pipe == 0;
+            let state = if is_empty { PipeState::Empty } else { PipeState::Holding };
+            cx.act(Action::ReturnPipe(from, state));
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! What relaying looks out for in HTTP: the end of the one request, and the first response head.
+//!
+//! Exits: once the gate is open and the response has passed there is nothing left to watch, and
+//! the session is two plain halves.
+
+use super::{About, Cx, Place};
+use crate::config::Sticky;
+use crate::peek::body::RequestEnd;
+use crate::peek::edit::{self, ResponseEdit};
+use crate::peek::http_head::Body;
+use crate::peek::response_head::{ResponseHead, ResponsePeeked, ResponseScanner};
+use crate::peek::sid::{self, SidSearch};
+use crate::pool::{How, KeyKind, Pool};
+
+/// Bytes a response head may have; a larger one passes unread.
+const RESPONSE_HEAD_MAX: usize = 64 * 1024;
+
+/// Bytes of a client held while its upgrade is not answered; then it is read no further.
+const HELD_MAX: usize = 64 * 1024;
+
+/// What may be forwarded of what the client sends.
+pub(super) enum Gate {
+    /// Everything.
+    Open,
+    /// Up to the request's end; what follows is thrown away (RFC 9112 section 9.6).
+    Until(RequestEnd),
+    /// Nothing yet.
+    Held(Held),
+}
+
+/// Bytes that have to wait.
+pub(super) struct Held {
+    bytes: Vec<u8>,
+    /// The server has agreed to the upgrade.
+    agreed: bool,
+    /// True exactly when earlier bytes are being sent.
+    flushing: bool,
+    /// True exactly when too much is held and no receive is pending.
+    paused: bool,
+}
+
+impl Gate {
+    /// Until the server agrees to the upgrade.
+    pub(super) fn hold(bytes: &[u8]) -> Self {
+        let bytes = bytes.to_vec();
+        Self::Held(Held { bytes, agreed: false, flushing: false, paused: false })
+    }
+
+    /// Until what is being sent now has been sent.
+    pub(super) fn flushing() -> Self {
+        Self::Held(Held { bytes: Vec::new(), agreed: true, flushing: true, paused: false })
+    }
+
+    fn shut() -> Self {
+        Self::Until(RequestEnd::new(Body::None))
+    }
+}
+
+/// What to do with bytes from the client.
+#[derive(Debug, PartialEq)]
+pub(super) enum FromClient {
+    /// Send the first so many; the rest is thrown away.
+    Forward(usize),
+    /// They are kept; receive on.
+    HoldOn,
+    /// They are kept; receive no more for now.
+    Pause,
+}
+
+/// What to do when bytes to the server have been sent.
+pub(super) enum AfterSend {
+    /// Receive on.
+    Receive,
+    /// Send these next.
+    Send(Vec<u8>),
+    /// A receive is pending already.
+    Nothing,
+}
+
+enum Response {
+    Passing,
+    /// The head is awaited; `from` is where it starts, behind interim heads.
+    Head {
+        held: Vec<u8>,
+        from: usize,
+        scanner: ResponseScanner,
+    },
+}
+
+/// Gate and response of one session.
+pub(super) struct Watch {
+    gate: Gate,
+    response: Response,
+    /// `keep_alive: one_request`: the response says `Connection: close`.
+    close: bool,
+    learn_sid: bool,
+    learn_cookie: bool,
+    insert_cookie: bool,
+}
+
+impl Watch {
+    /// A request whose response may have to be looked at: see [`Watch::placed`].
+    pub(super) fn new(gate: Gate, close: bool, learn_sid: bool) -> Self {
+        let response =
+            Response::Head { held: Vec::new(), from: 0, scanner: ResponseScanner::default() };
+        let (learn_cookie, insert_cookie) = (false, false);
+        Self { gate, response, close, learn_sid, learn_cookie, insert_cookie }
+    }
+
+    /// Only what the client sends is watched.
+    pub(super) fn request_only(gate: Gate) -> Self {
+        Self { response: Response::Passing, ..Self::new(gate, false, false) }
+    }
+
+    /// The server is known, and with it what its response must be looked at for.
+    pub(super) fn placed(&mut self, pool: &Pool, place: Place, key: KeyKind) {
+        match &pool.spec().sticky {
+            Sticky::Insert { .. } => {
+                self.insert_cookie = key != KeyKind::Insert || place.how != How::Kept;
+            }
+            Sticky::Cookie { learn, .. } => self.learn_cookie = learn.is_some(),
+            _ => {}
+        }
+        if !(self.close || self.learn_sid || self.learn_cookie || self.insert_cookie) {
+            self.response = Response::Passing;
+        }
+    }
+
+    /// Nothing is left to watch.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.gate, Gate::Open) && self.response_passes()
+    }
+
+    /// Everything the client sends may pass.
+    pub(super) fn request_passes(&self) -> bool {
+        matches!(self.gate, Gate::Open)
+    }
+
+    /// The response is no longer held.
+    pub(super) fn response_passes(&self) -> bool {
+        matches!(self.response, Response::Passing)
+    }
+
+    /// Bytes came from the client.
+    pub(super) fn from_client(&mut self, bytes: &[u8]) -> FromClient {
+        match &mut self.gate {
+            Gate::Open => FromClient::Forward(bytes.len()),
+            Gate::Until(end) => FromClient::Forward(end.feed(bytes)),
+            Gate::Held(held) => {
+                held.bytes.extend_from_slice(bytes);
+                held.paused = held.bytes.len() >= HELD_MAX;
+                if held.paused { FromClient::Pause } else { FromClient::HoldOn }
+            }
+        }
+    }
+
+    /// Bytes to the server have been sent.
+    pub(super) fn after_send(&mut self) -> AfterSend {
+        let Gate::Held(held) = &mut self.gate else { return AfterSend::Receive };
+        if !held.flushing {
+            // The head itself has been sent; what follows is held, and must be received to be.
+            return AfterSend::Receive;
+        }
+        if !held.bytes.is_empty() {
+            return AfterSend::Send(std::mem::take(&mut held.bytes));
+        }
+        let paused = held.paused;
+        self.gate = Gate::Open;
+        if paused { AfterSend::Receive } else { AfterSend::Nothing }
+    }
+
+    /// Bytes came from the server: keeps them and says what may pass now.
+    pub(super) fn from_server(
+        &mut self,
+        bytes: &[u8],
+        about: &mut About,
+        cx: &Cx<'_>,
+    ) -> Option<Vec<u8>> {
+        if let Response::Head { held, .. } = &mut self.response {
+            held.extend_from_slice(bytes);
+        }
+        self.pass_response(about, cx, false)
+    }
+
+    /// What is held of a response passes as it is: no more of it comes.
+    pub(super) fn give_up_response(
+        &mut self,
+        about: &mut About,
+        cx: &Cx<'_>,
+    ) -> Option<Vec<u8>> {
+        self.pass_response(about, cx, true).filter(|bytes| !bytes.is_empty())
+    }
+
+    fn pass_response(
+        &mut self,
+        about: &mut About,
+        cx: &Cx<'_>,
+        finish: bool,
+    ) -> Option<Vec<u8>> {
+        let Response::Head { held, mut from, mut scanner } =
+            std::mem::replace(&mut self.response, Response::Passing)
+        else {
+            return None;
+        };
+        loop {
+            match scanner.scan(&held[from..], RESPONSE_HEAD_MAX) {
+                ResponsePeeked::Incomplete if !finish => break,
+                ResponsePeeked::Head(head) if head.interim() => {
+                    from += head.end;
+                    scanner = ResponseScanner::default();
+                }
+                ResponsePeeked::Head(head) => {
+                    if !self.learn(&head, &held[from + head.end..], finish, about, cx) {
+                        break;
+                    }
+                    return Some(self.edited(&held, from, &head, about, cx));
+                }
+                _ => {
+                    self.answered(false);
+                    return Some(held);
+                }
+            }
+        }
+        self.response = Response::Head { held, from, scanner };
+        None
+    }
+
+    /// Learns what the response tells; false while it may still tell more.
+    fn learn(
+        &self,
+        head: &ResponseHead<'_>,
+        body: &[u8],
+        finish: bool,
+        about: &mut About,
+        cx: &Cx<'_>,
+    ) -> bool {
+        let Some(place) = about.place else { return true };
+        let pool = &cx.pools[place.pool.0 as usize];
+        let mut key = None;
+        if self.learn_sid && head.status == 200 {
+            match sid::find(body) {
+                SidSearch::Found(sid) => key = Some(sid.as_bytes()),
+                SidSearch::NotYet if !finish => return false,
+                SidSearch::NotYet | SidSearch::Absent => {}
+            }
+        }
+        if let (true, Sticky::Cookie { name, .. }) = (self.learn_cookie, &pool.spec().sticky) {
+            key = head.set_cookie(name);
+        }
+        if let Some(key) = key {
+            let learned = pool.learn(key, place.server, cx.now_ms());
+            if let Some(before) = about.learned.replace(learned) {
+                pool.let_go(before, cx.now_ms());
+            }
+        }
+        true
+    }
+
+    fn edited(
+        &mut self,
+        held: &[u8],
+        from: usize,
+        head: &ResponseHead<'_>,
+        about: &About,
+        cx: &Cx<'_>,
+    ) -> Vec<u8> {
+        let cookie = about.place.filter(|_| self.insert_cookie).and_then(|place| {
+            cx.pools[place.pool.0 as usize].cookie_for(place.server)
+        });
+        // The fields added take less than this, a cookie apart.
+        let room = 64 + cookie.map_or(0, str::len);
+        let mut out = Vec::with_capacity(held.len() + room);
+        out.extend_from_slice(&held[..from]);
+        let edit = ResponseEdit { close: self.close, set_cookie: cookie };
+        edit::response(&held[from..], head, &edit, &mut out);
+        self.answered(head.status == 101);
+        out
+    }
+
+    /// The response has begun: what is held of the client may pass, or never will.
+    fn answered(&mut self, agreed: bool) {
+        if let Gate::Held(held) = &mut self.gate {
+            if agreed {
+                held.agreed = true;
+            } else if !held.agreed {
+                self.gate = Gate::shut();
+            }
+        }
+    }
+
+    /// After the server has agreed: what was held of the client, to be sent now.
+    pub(super) fn flush(&mut self) -> Option<Vec<u8>> {
+        let Gate::Held(held) = &mut self.gate else { return None };
+        if !held.agreed || held.flushing {
+            return None;
+        }
+        if held.bytes.is_empty() {
+            self.gate = Gate::Open;
+            return None;
+        }
+        held.flushing = true;
+        Some(std::mem::take(&mut held.bytes))
+    }
+}

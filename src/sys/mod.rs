@@ -1,0 +1,248 @@
+//! The fence: every syscall, every `unsafe`, every clock read stands behind this contract.
+//!
+//! A worker speaks to the kernel through an [`Engine`]. It submits an [`Op`], which is
+//! [`Submitted::Done`] at once or [`Submitted::Pending`] until a [`Completion`] with the same
+//! [`Token`] is reaped. The rules, for every engine:
+//!
+//! * A pending operation completes exactly once (accepting: any number of times, the last one
+//!   without `more`). Cancelling it does not change that: it completes sooner, often with
+//!   [`Fault::Cancelled`].
+//! * Until then it owns what it names: the descriptor must not be closed, the buffer not released.
+//! * Bytes in [`Op::SendAll`] belong to the engine from submit to completion.
+//! * A ring buffer belongs to the worker from the completion that names it until
+//!   [`Engine::release`]; it is never held across a wait (a stalled reader would keep it).
+//! * Descriptors live in the worker's private table. An [`Fd`] is a number, dropping it closes
+//!   nothing, and it cannot leave its thread.
+
+pub mod affinity;
+pub mod buffers;
+pub mod clock;
+pub mod errno;
+pub mod mailbox;
+pub mod pipes;
+pub mod ring;
+pub mod socket;
+pub mod table;
+pub mod token;
+
+use std::io;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+
+pub use buffers::BufferId;
+pub use errno::Fault;
+pub use pipes::PipeId;
+pub use token::{Kind, Side, Token};
+
+/// A descriptor in this worker's private table: not Send, closed only by [`Op::Close`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fd(i32, PhantomData<*const ()>);
+
+impl Fd {
+    /// No descriptor.
+    pub const NONE: Self = Self::new(-1);
+
+    /// Names descriptor `number` of this thread's table.
+    pub const fn new(number: i32) -> Self {
+        Self(number, PhantomData)
+    }
+
+    /// The number the kernel knows it by.
+    pub const fn number(self) -> i32 {
+        self.0
+    }
+}
+
+/// A server address prepared once, so that connecting allocates nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerId(pub u32);
+
+/// What a socket is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Bytes, EOF or an error can be read.
+    Readable,
+    /// An error or a full hang-up, nothing else: kept on a socket that is not being read.
+    HangUp,
+}
+
+/// How a descriptor is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// `close(2)`: FIN after what is queued (RST if bytes are unread).
+    Orderly,
+    /// Linger 0: RST at once, what is queued is thrown away.
+    Reset,
+}
+
+/// What the kernel is asked for.
+#[derive(Debug)]
+pub enum Op {
+    /// Accept until cancelled; each completion carries a descriptor number.
+    Accept {
+        /// Listening socket.
+        listener: Fd,
+    },
+    /// Make a configured, non-blocking socket for `peer`: Done with its number.
+    Open {
+        /// Who it will connect to.
+        peer: PeerId,
+        /// Bytes are in hand, so the handshake's ACK may wait for them.
+        data_in_hand: bool,
+    },
+    /// Connect an opened socket.
+    Connect {
+        /// From `Open`.
+        socket: Fd,
+        /// The same peer.
+        peer: PeerId,
+    },
+    /// Receive once into a buffer of the ring; the completion names it.
+    Receive {
+        /// From where.
+        socket: Fd,
+        /// Nothing was left after the last receive, so wait before trying.
+        drained: bool,
+    },
+    /// Send `from..to` of a ring buffer; never waits: `Fault::WouldBlock` or a short count.
+    Send {
+        /// To whom.
+        socket: Fd,
+        /// Buffer with the bytes.
+        buffer: BufferId,
+        /// First byte.
+        from: u32,
+        /// Behind the last byte.
+        to: u32,
+    },
+    /// Send all of `bytes`, waiting as long as it takes; a short count means it broke.
+    SendAll {
+        /// To whom.
+        socket: Fd,
+        /// Owned until the completion.
+        bytes: Vec<u8>,
+        /// The socket was just seen full: wait before trying.
+        full: bool,
+    },
+    /// Wait for readiness once; the result is the poll mask.
+    Await {
+        /// On what.
+        socket: Fd,
+        /// For what.
+        readiness: Readiness,
+    },
+    /// Wait for room to write once.
+    AwaitRoom {
+        /// On what.
+        socket: Fd,
+    },
+    /// Wait until the mailbox of this worker is written to.
+    AwaitMail {
+        /// Event counter.
+        mailbox: Fd,
+    },
+    /// Ask a pending operation to complete now.
+    Cancel {
+        /// Which.
+        target: Token,
+    },
+    /// Take an empty pipe: Done with its id.
+    TakePipe,
+    /// Give a pipe back; one that holds bytes is closed instead of pooled.
+    ReturnPipe {
+        /// Which.
+        pipe: PipeId,
+        /// Whether it holds nothing.
+        empty: bool,
+    },
+    /// Move up to `most` bytes from a socket into a pipe: Done with the count, 0 at EOF.
+    SpliceIn {
+        /// From where.
+        socket: Fd,
+        /// To where.
+        pipe: PipeId,
+        /// Upper bound.
+        most: u32,
+    },
+    /// Move bytes from a pipe to a socket: Done with the count.
+    SpliceOut {
+        /// From where; must hold `exactly` bytes, or the kernel waits for more to send along.
+        pipe: PipeId,
+        /// To where.
+        socket: Fd,
+        /// All the pipe holds.
+        exactly: u32,
+    },
+    /// Bytes sent but not yet acknowledged: Done with the count.
+    Unsent {
+        /// Of which socket.
+        socket: Fd,
+    },
+    /// Say EOF: Done.
+    Shutdown {
+        /// To whom.
+        socket: Fd,
+    },
+    /// Close: Done. Nothing may be pending on it.
+    Close {
+        /// What.
+        socket: Fd,
+        /// How.
+        farewell: Farewell,
+    },
+}
+
+/// What became of a submitted operation.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It is over; there will be no completion.
+    Done(Result<u32, Fault>),
+    /// A completion will come.
+    Pending,
+}
+
+/// The end of a pending operation.
+#[derive(Debug)]
+pub struct Completion {
+    /// As submitted.
+    pub token: Token,
+    /// Count, descriptor or mask.
+    pub result: Result<u32, Fault>,
+    /// The ring buffer it filled, now the worker's to release.
+    pub buffer: Option<BufferId>,
+    /// More completions of the same operation will come.
+    pub more: bool,
+    /// The socket holds more bytes than were received.
+    pub unread: bool,
+}
+
+/// The kernel as a worker sees it.
+pub trait Engine {
+    /// Starts an operation. Pending ones are carried to the kernel by the next [`Engine::reap`].
+    fn submit(&mut self, token: Token, op: Op) -> Submitted;
+
+    /// Hands over what is pending, then waits until something completes or `timeout_us` passed
+    /// (`None`: for ever), and appends completions. A spurious return with none is allowed.
+    fn reap(&mut self, timeout_us: Option<u64>, into: &mut Vec<Completion>) -> io::Result<()>;
+
+    /// The first `len` bytes of a buffer this worker owns.
+    fn bytes(&self, buffer: BufferId, len: u32) -> &[u8];
+
+    /// Gives a ring buffer back.
+    fn release(&mut self, buffer: BufferId);
+
+    /// Bytes one ring buffer holds.
+    fn buffer_size(&self) -> u32;
+
+    /// Bytes an empty pipe takes.
+    fn pipe_size(&self) -> u32;
+
+    /// The other end's address; `None` on unix sockets, and when it is already gone.
+    fn client_address(&mut self, socket: Fd) -> Option<SocketAddr>;
+
+    /// This end's address, as `client_address`.
+    fn local_address(&mut self, socket: Fd) -> Option<SocketAddr>;
+
+    /// Microseconds on a clock that never goes back.
+    fn now_us(&mut self) -> u64;
+}

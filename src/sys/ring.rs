@@ -1,0 +1,267 @@
+//! The io_uring engine: one ring per worker, plain descriptors in a private table.
+//!
+//! Splice, shutdown and close are called directly: as ring operations they always go to an io-wq
+//! thread (io_uring/splice.c, io_uring/net.c: REQ_F_FORCE_ASYNC).
+
+use std::io;
+use std::net::SocketAddr;
+
+use hashbrown::HashMap;
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{IoUring, Probe, cqueue, opcode, squeue, types};
+use socket2::SockAddr;
+
+use super::buffers::{BUFFER_SIZE, BUFFERS, BufferId, Buffers, GROUP};
+use super::clock::Clock;
+use super::errno::Fault;
+use super::pipes::{PIPE_SIZE, Pipes};
+use super::{Completion, Engine, Fd, Kind, Op, PeerId, Readiness, Submitted, Token, socket};
+use crate::config::{Address, TcpKeepAlive};
+
+/// Operations handed over at once; more are handed over in several goes.
+const SUBMISSIONS: u32 = 1024;
+
+/// Completions the kernel may queue. Beyond it the kernel keeps a list (IORING_FEAT_NODROP), and
+/// multishot accepts end.
+const COMPLETIONS: u32 = 16 * 1024;
+
+/// IORING_RECVSEND_POLL_FIRST: arm the poll without trying first.
+const POLL_FIRST: u16 = 1;
+
+/// A ring, its buffers and its pipes.
+pub struct Ring {
+    // Dropped in this order: the ring first, since it writes to the others' memory.
+    ring: IoUring,
+    sending: HashMap<Token, Vec<u8>>,
+    buffers: Buffers,
+    peers: Box<[SockAddr]>,
+    pipes: Pipes,
+    clock: Clock,
+    keep_alive: Option<TcpKeepAlive>,
+}
+
+impl Ring {
+    /// Sets a ring up for the calling thread, which alone may use it.
+    pub fn new(
+        peers: &[Address],
+        keep_alive: Option<TcpKeepAlive>,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_submit_all()
+            .setup_cqsize(COMPLETIONS)
+            .dontfork()
+            .build(SUBMISSIONS)?;
+        probe(&ring)?;
+        let buffers = Buffers::new()?;
+        register(&ring, &buffers)?;
+        let peers = peers.iter().map(socket::sock_addr).collect::<io::Result<_>>()?;
+        let (sending, pipes) = (HashMap::new(), Pipes::default());
+        Ok(Self { ring, sending, buffers, peers, pipes, clock, keep_alive })
+    }
+
+    #[expect(unsafe_code, reason = "the kernel reads and writes what an entry points to")]
+    fn push(&mut self, entry: squeue::Entry, token: Token) -> Submitted {
+        let entry = entry.user_data(token.bits());
+        loop {
+            // SAFETY: what entries point to outlives their operation: ring buffers and peers live
+            // as long as the ring, owned bytes are kept in `sending` until the completion.
+            let pushed = unsafe { self.ring.submission().push(&entry) };
+            match pushed {
+                Ok(()) => return Submitted::Pending,
+                Err(_) => {
+                    // The queue is full. An error here means completions must be taken first, and
+                    // the kernel takes entries all the same once asked again.
+                    let _ = self.ring.submit();
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, token: Token, socket: Fd, drained: bool) -> Submitted {
+        let entry = opcode::Recv::new(types::Fd(socket.number()), std::ptr::null_mut(), 0)
+            .buf_group(GROUP)
+            .ioprio(if drained { POLL_FIRST } else { 0 })
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT);
+        self.push(entry, token)
+    }
+
+    fn send(&mut self, token: Token, socket: Fd, buffer: BufferId, from: u32, to: u32) -> Submitted {
+        let bytes = &self.buffers.bytes(buffer, to)[from as usize..];
+        let entry = opcode::Send::new(types::Fd(socket.number()), bytes.as_ptr(), to - from)
+            .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            .build();
+        self.push(entry, token.with_buffer(buffer))
+    }
+
+    fn send_all(&mut self, token: Token, socket: Fd, bytes: Vec<u8>, full: bool) -> Submitted {
+        let len = u32::try_from(bytes.len()).expect("held bytes are bounded");
+        let entry = opcode::Send::new(types::Fd(socket.number()), bytes.as_ptr(), len)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .ioprio(if full { POLL_FIRST } else { 0 })
+            .build();
+        self.sending.insert(token, bytes);
+        self.push(entry, token)
+    }
+
+    fn poll(&mut self, token: Token, socket: Fd, mask: i16) -> Submitted {
+        let mask = u32::from(mask.cast_unsigned());
+        self.push(opcode::PollAdd::new(types::Fd(socket.number()), mask).build(), token)
+    }
+
+    fn connect(&mut self, token: Token, socket: Fd, peer: PeerId) -> Submitted {
+        let address = &self.peers[peer.0 as usize];
+        let entry =
+            opcode::Connect::new(types::Fd(socket.number()), address.as_ptr().cast(), address.len())
+                .build();
+        self.push(entry, token)
+    }
+}
+
+/// Reads an entry; owned bytes go with their operation.
+fn complete(sending: &mut HashMap<Token, Vec<u8>>, entry: &cqueue::Entry) -> Completion {
+    let token = Token::from_bits(entry.user_data());
+    if token.kind() == Kind::SendAll {
+        sending.remove(&token);
+    }
+    Completion {
+        token,
+        result: u32::try_from(entry.result()).map_err(|_| Fault::from_errno(-entry.result())),
+        buffer: cqueue::buffer_select(entry.flags()).map(BufferId),
+        more: cqueue::more(entry.flags()),
+        unread: cqueue::sock_nonempty(entry.flags()),
+    }
+}
+
+/// Fails with the name of what this kernel does not offer.
+fn probe(ring: &IoUring) -> io::Result<()> {
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe)?;
+    let needed = [
+        ("accept", opcode::AcceptMulti::CODE),
+        ("connect", opcode::Connect::CODE),
+        ("recv", opcode::Recv::CODE),
+        ("send", opcode::Send::CODE),
+        ("poll", opcode::PollAdd::CODE),
+        ("cancel", opcode::AsyncCancel::CODE),
+    ];
+    for (name, code) in needed {
+        if !probe.is_supported(code) {
+            let message = format!("io_uring here has no {name} operation");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+    }
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "registers memory with the kernel")]
+fn register(ring: &IoUring, buffers: &Buffers) -> io::Result<()> {
+    let (address, submitter) = (buffers.entries_address(), ring.submitter());
+    // SAFETY: the entries are page-aligned, hold BUFFERS of them, and outlive the ring (field
+    // order of Ring).
+    unsafe { submitter.register_buf_ring_with_flags(address, BUFFERS, GROUP, 0) }
+}
+
+impl Engine for Ring {
+    fn submit(&mut self, token: Token, op: Op) -> Submitted {
+        match op {
+            Op::Accept { listener } => {
+                let entry = opcode::AcceptMulti::new(types::Fd(listener.number()))
+                    .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+                    .build();
+                self.push(entry, token)
+            }
+            Op::Open { peer, data_in_hand } => {
+                let address = &self.peers[peer.0 as usize];
+                let opened = socket::open(address, self.keep_alive, data_in_hand);
+                Submitted::Done(opened.map(|fd| fd.number().cast_unsigned()))
+            }
+            Op::Connect { socket, peer } => self.connect(token, socket, peer),
+            Op::Receive { socket, drained } => self.receive(token, socket, drained),
+            Op::Send { socket, buffer, from, to } => self.send(token, socket, buffer, from, to),
+            Op::SendAll { socket, bytes, full } => self.send_all(token, socket, bytes, full),
+            Op::Await { socket, readiness: Readiness::Readable } => {
+                self.poll(token, socket, libc::POLLIN)
+            }
+            // The kernel adds POLLERR and POLLHUP to every mask.
+            Op::Await { socket, readiness: Readiness::HangUp } => self.poll(token, socket, 0),
+            Op::AwaitRoom { socket } => self.poll(token, socket, libc::POLLOUT),
+            Op::AwaitMail { mailbox } => self.poll(token, mailbox, libc::POLLIN),
+            Op::Cancel { target } => {
+                self.push(opcode::AsyncCancel::new(target.bits()).build(), token)
+            }
+            Op::TakePipe => Submitted::Done(self.pipes.take().map(|pipe| pipe.0)),
+            Op::ReturnPipe { pipe, empty } => {
+                self.pipes.give_back(pipe, empty);
+                Submitted::Done(Ok(0))
+            }
+            Op::SpliceIn { socket, pipe, most } => {
+                let to = self.pipes.writer(pipe);
+                Submitted::Done(socket::splice(socket.number(), to, most))
+            }
+            Op::SpliceOut { pipe, socket, exactly } => {
+                let from = self.pipes.reader(pipe);
+                Submitted::Done(socket::splice(from, socket.number(), exactly))
+            }
+            Op::Unsent { socket } => Submitted::Done(socket::unsent(socket)),
+            Op::Shutdown { socket } => Submitted::Done(socket::shutdown_write(socket)),
+            Op::Close { socket, farewell } => {
+                socket::close(socket, farewell);
+                Submitted::Done(Ok(0))
+            }
+        }
+    }
+
+    fn reap(&mut self, timeout_us: Option<u64>, into: &mut Vec<Completion>) -> io::Result<()> {
+        let result = match timeout_us {
+            None => self.ring.submitter().submit_and_wait(1),
+            Some(timeout_us) => {
+                let seconds = timeout_us / 1_000_000;
+                let nanoseconds = (timeout_us % 1_000_000) as u32 * 1000;
+                let timeout = Timespec::new().sec(seconds).nsec(nanoseconds);
+                let args = SubmitArgs::new().timespec(&timeout);
+                self.ring.submitter().submit_with_args(1, &args)
+            }
+        };
+        match result.map_err(|error| error.raw_os_error()) {
+            // EBUSY and EAGAIN: completions must be taken before more can be handed over.
+            Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
+            Err(Some(errno)) => return Err(io::Error::from_raw_os_error(errno)),
+            Err(None) => return Err(io::Error::other("io_uring_enter failed without an errno")),
+        }
+        let sending = &mut self.sending;
+        into.extend(self.ring.completion().map(|entry| complete(sending, &entry)));
+        Ok(())
+    }
+
+    fn bytes(&self, buffer: BufferId, len: u32) -> &[u8] {
+        self.buffers.bytes(buffer, len)
+    }
+
+    fn release(&mut self, buffer: BufferId) {
+        self.buffers.offer(buffer);
+    }
+
+    fn buffer_size(&self) -> u32 {
+        BUFFER_SIZE
+    }
+
+    fn pipe_size(&self) -> u32 {
+        PIPE_SIZE
+    }
+
+    fn client_address(&mut self, socket: Fd) -> Option<SocketAddr> {
+        socket::peer_address(socket)
+    }
+
+    fn local_address(&mut self, socket: Fd) -> Option<SocketAddr> {
+        socket::local_address(socket)
+    }
+
+    fn now_us(&mut self) -> u64 {
+        self.clock.now_us()
+    }
+}

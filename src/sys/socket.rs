@@ -1,0 +1,165 @@
+//! Sockets: listeners as the supervisor makes them, and the direct calls a worker needs.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+
+use super::{Farewell, Fault, Fd};
+use crate::config::{Address, TcpKeepAlive};
+
+/// Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn.
+const BACKLOG: i32 = 65_535;
+
+/// Where `address` is, as the kernel takes it.
+pub fn sock_addr(address: &Address) -> io::Result<SockAddr> {
+    match address {
+        Address::Tcp(address) => Ok(SockAddr::from(*address)),
+        Address::Unix(path) => SockAddr::unix(path),
+    }
+}
+
+/// Fails if anyone listens at `address` already, SO_REUSEPORT or not, and tells the port.
+///
+/// Without this a second ringway, started by mistake, would silently share the port.
+pub fn probe_bind(address: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = new_tcp(address)?;
+    socket.bind(&address.into())?;
+    // Two binds with SO_REUSEADDR may coexist; listening may not.
+    socket.listen(1)?;
+    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))
+}
+
+/// One of a group of listeners that share `address`. Accepted sockets inherit its options.
+pub fn listen_tcp(address: SocketAddr, keep_alive: Option<TcpKeepAlive>) -> io::Result<OwnedFd> {
+    let socket = new_tcp(address)?;
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(true)?;
+    set_keep_alive(&SockRef::from(&socket), keep_alive)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A listener on a unix socket. A path nobody listens on any more is taken over.
+pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    if let Err(error) = socket.bind(&address) {
+        let stale = error.kind() == io::ErrorKind::AddrInUse
+            && std::os::unix::net::UnixStream::connect(path)
+                .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+        if !stale {
+            return Err(error);
+        }
+        std::fs::remove_file(path)?;
+        socket.bind(&address)?;
+    }
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn new_tcp(address: SocketAddr) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if let SocketAddr::V6(v6) = address {
+        socket.set_only_v6(!v6.ip().is_unspecified())?;
+    }
+    Ok(socket)
+}
+
+fn set_keep_alive(socket: &SockRef<'_>, keep_alive: Option<TcpKeepAlive>) -> io::Result<()> {
+    let Some(keep_alive) = keep_alive else { return Ok(()) };
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(Duration::from_secs(keep_alive.idle_s.into()))
+            .with_interval(Duration::from_secs(keep_alive.interval_s.into()))
+            .with_retries(keep_alive.probes.into()),
+    )
+}
+
+/// A socket to connect to a server with; the caller owns the number.
+pub fn open(
+    peer: &SockAddr,
+    keep_alive: Option<TcpKeepAlive>,
+    data_in_hand: bool,
+) -> Result<Fd, Fault> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(peer.domain(), kind, None).map_err(|error| fault(&error))?;
+    if peer.domain() != Domain::UNIX {
+        // These cannot fail on a fresh TCP socket; if one did, the session would still work.
+        let _ = socket.set_tcp_nodelay(true);
+        let _ = set_keep_alive(&SockRef::from(&socket), keep_alive);
+        if data_in_hand {
+            // The first bytes carry the handshake's ACK: one packet less per connection.
+            let _ = socket.set_tcp_quickack(false);
+        }
+    }
+    Ok(Fd::new(socket.into_raw_fd()))
+}
+
+fn fault(error: &io::Error) -> Fault {
+    Fault::from_errno(error.raw_os_error().unwrap_or(0))
+}
+
+/// The other end, if it has an IP address and is still there.
+pub fn peer_address(socket: Fd) -> Option<SocketAddr> {
+    borrowed(socket).peer_addr().ok()?.as_socket().map(unmapped)
+}
+
+/// This end, if it has an IP address.
+pub fn local_address(socket: Fd) -> Option<SocketAddr> {
+    borrowed(socket).local_addr().ok()?.as_socket().map(unmapped)
+}
+
+/// An IPv4 client of a dual-stack listener by its own address, so that networks and hashes see one.
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Says EOF. The peer may be gone already, which its own half will notice.
+pub fn shutdown_write(socket: Fd) -> Result<u32, Fault> {
+    borrowed(socket).shutdown(std::net::Shutdown::Write).map(|()| 0).map_err(|e| fault(&e))
+}
+
+/// Closes a descriptor of this thread's table.
+#[expect(unsafe_code, reason = "takes ownership of a descriptor number")]
+pub fn close(socket: Fd, farewell: Farewell) {
+    // SAFETY: the worker owns the number and forgets it with this call (the contract of Op::Close).
+    let owned = unsafe { OwnedFd::from_raw_fd(socket.number()) };
+    if farewell == Farewell::Reset {
+        // Fails on unix sockets, which know no reset: they are simply closed.
+        let _ = SockRef::from(&owned).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// Bytes sent and not yet acknowledged (tcp(7), SIOCOUTQ).
+#[expect(unsafe_code, reason = "ioctl")]
+pub fn unsent(socket: Fd) -> Result<u32, Fault> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one int, to a place that lives through the call.
+    let result = unsafe { libc::ioctl(socket.number(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { Ok(u32::try_from(bytes).unwrap_or(0)) } else { Err(Fault::last()) }
+}
+
+/// Moves up to `most` bytes between a socket and a pipe (either order), never waiting.
+#[expect(unsafe_code, reason = "splice(2)")]
+pub fn splice(from: i32, to: i32, most: u32) -> Result<u32, Fault> {
+    let flags = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
+    let (no_offset, most) = (std::ptr::null_mut(), most as usize);
+    // SAFETY: takes two descriptors of this thread's table and no memory of ours.
+    let moved = unsafe { libc::splice(from, no_offset, to, no_offset, most, flags) };
+    u32::try_from(moved).map_err(|_| Fault::last())
+}
+
+/// The socket under a number this thread owns, without owning it.
+#[expect(unsafe_code, reason = "borrows a descriptor by number")]
+fn borrowed(socket: Fd) -> ManuallyDrop<Socket> {
+    // SAFETY: the number is open in this thread's table, and ManuallyDrop never closes it.
+    ManuallyDrop::new(unsafe { Socket::from_raw_fd(socket.number()) })
+}

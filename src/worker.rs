@@ -1,0 +1,682 @@
+//! One thread, one core, one ring, one descriptor table: turns actions into operations and
+//! completions into events. Loops, never recurses; takes no lock, allocates nothing while relaying.
+
+mod seat;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use crate::config::{Config, PoolIndex};
+use crate::hosts::Hosts;
+use crate::log::Record;
+use crate::metrics::Counters;
+use crate::pool::{Pool, ServerIndex};
+use crate::random::Random;
+use crate::session::{Action, CloseReason, Cx, Event, PipeState, Session};
+use crate::slots::{SlotId, Slots};
+use crate::sys::mailbox::Mailbox;
+use crate::sys::{
+    BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, PeerId, PipeId, Readiness, Side, Submitted,
+    Token,
+};
+use crate::timer::Wheel;
+use seat::Seat;
+
+/// What all workers share.
+pub struct Shared {
+    /// In force.
+    pub config: Config,
+    /// By `PoolIndex`.
+    pub pools: Vec<Pool>,
+    /// Set when workers are to stop.
+    pub stopping: AtomicBool,
+    /// What happened, by worker.
+    pub counters: Vec<Counters>,
+}
+
+impl Shared {
+    /// The peer of each server, numbered through all pools in order.
+    fn peer(&self, pool: PoolIndex, server: ServerIndex) -> PeerId {
+        let before: usize =
+            self.pools[..pool.0 as usize].iter().map(|pool| pool.servers().len()).sum();
+        PeerId(u32::try_from(before).expect("servers are few") + u32::from(server.0))
+    }
+}
+
+/// A listening socket of this worker.
+#[derive(Clone, Copy)]
+pub struct Listening {
+    /// The socket.
+    pub socket: Fd,
+    /// Position in `Config::listeners`.
+    pub listener: u16,
+}
+
+/// Where a worker's log records go.
+pub struct Records {
+    /// To the control thread, which never blocks a worker: a full channel loses the batch.
+    pub sender: SyncSender<Vec<Record>>,
+    /// Wakes it.
+    pub mailbox: Mailbox,
+}
+
+/// Records handed over at once.
+const RECORDS_BATCH: usize = 64;
+
+/// Microseconds a record may wait for others.
+const RECORDS_WAIT_US: u64 = 50_000;
+
+/// Microseconds accepting pauses when descriptors or memory ran out.
+const ACCEPT_PAUSE_US: u64 = 100_000;
+
+/// Sessions below the limit before accepting resumes, as a share of the limit.
+const RESUME_SHARE: usize = 32;
+
+/// See the head of the file.
+pub struct Worker<E: Engine> {
+    engine: E,
+    shared: Arc<Shared>,
+    number: usize,
+    listeners: Vec<Listening>,
+    mailbox: Fd,
+    records_to: Records,
+
+    slots: Slots<Seat>,
+    wheel: Wheel,
+    hosts: Hosts,
+    random: Random,
+    now_us: u64,
+
+    /// Accepted, but no seat was free.
+    waiting: VecDeque<(u16, Fd)>,
+    accepting: Accepting,
+    /// Accept operations pending.
+    accepts_pending: usize,
+    /// Receives that found no buffer, in order.
+    starved: VecDeque<(SlotId, Side)>,
+    records: Vec<Record>,
+    records_since_us: u64,
+
+    /// Operations that were done when submitted, taken up in the next turn so that no session runs
+    /// ahead of others.
+    done: Vec<Completion>,
+    /// Ring buffers that are this worker's now.
+    buffers_held: usize,
+
+    // Kept between turns for their memory.
+    completions: Vec<Completion>,
+    actions: Vec<Action>,
+    events: VecDeque<Event<'static>>,
+    due: Vec<SlotId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepting {
+    Yes,
+    /// Every seat is taken.
+    Full,
+    /// Something ran out; tried again then.
+    Until(u64),
+    Stopped,
+}
+
+impl<E: Engine> Worker<E> {
+    /// A worker with room for `sessions_max` sessions.
+    pub fn new(
+        mut engine: E,
+        shared: Arc<Shared>,
+        number: usize,
+        listeners: Vec<Listening>,
+        mailbox: Fd,
+        records_to: Records,
+        (sessions_max, seed): (usize, u64),
+    ) -> Self {
+        let now_us = engine.now_us();
+        Self {
+            engine,
+            shared,
+            number,
+            listeners,
+            mailbox,
+            records_to,
+            slots: Slots::with_limit(sessions_max),
+            wheel: Wheel::new(now_us / 1000),
+            hosts: Hosts::default(),
+            random: Random::new(seed),
+            now_us,
+            waiting: VecDeque::new(),
+            accepting: Accepting::Yes,
+            accepts_pending: 0,
+            starved: VecDeque::new(),
+            records: Vec::with_capacity(RECORDS_BATCH),
+            records_since_us: 0,
+            done: Vec::new(),
+            buffers_held: 0,
+            completions: Vec::new(),
+            actions: Vec::new(),
+            events: VecDeque::new(),
+            due: Vec::new(),
+        }
+    }
+
+    /// Serves until stopped and every session has ended.
+    pub fn run(&mut self) -> io::Result<()> {
+        self.await_mail();
+        self.accept();
+        while !self.is_over() {
+            self.turn()?;
+        }
+        self.hand_over_records();
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.accepting == Accepting::Stopped && self.accepts_pending == 0 && self.slots.is_empty()
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        let timeout_us = if self.done.is_empty() { self.timeout_us() } else { Some(0) };
+        let mut completions = std::mem::take(&mut self.completions);
+        completions.append(&mut self.done);
+        self.engine.reap(timeout_us, &mut completions)?;
+        self.now_us = self.engine.now_us();
+        for completion in completions.drain(..) {
+            self.complete(completion);
+        }
+        self.completions = completions;
+        self.expire();
+        self.resume_accepting();
+        if !self.records.is_empty()
+            && (self.records.len() >= RECORDS_BATCH
+                || self.now_us - self.records_since_us >= RECORDS_WAIT_US)
+        {
+            self.hand_over_records();
+        }
+        Ok(())
+    }
+
+    /// How long there is nothing to do but wait for completions.
+    fn timeout_us(&self) -> Option<u64> {
+        let records_at =
+            (!self.records.is_empty()).then_some(self.records_since_us + RECORDS_WAIT_US);
+        let accept_at = match self.accepting {
+            Accepting::Until(at_us) => Some(at_us),
+            _ => None,
+        };
+        let timer_at = self.wheel.next_ms().map(|at_ms| at_ms * 1000);
+        let at_us = [records_at, accept_at, timer_at].into_iter().flatten().min()?;
+        Some(at_us.saturating_sub(self.now_us))
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        let Completion { token, result, buffer, more, unread } = completion;
+        match token.kind() {
+            Kind::Accept => self.accepted(token.slot(), result, more),
+            Kind::Mail => self.mail(),
+            Kind::Cancel => {}
+            kind => {
+                let id = SlotId { index: token.slot(), generation: token.generation() };
+                let buffer = if kind == Kind::Send { Some(token.buffer()) } else { buffer };
+                self.complete_session(id, kind, token.side(), result, buffer, unread);
+            }
+        }
+    }
+
+    fn complete_session(
+        &mut self,
+        id: SlotId,
+        kind: Kind,
+        side: Side,
+        result: Result<u32, Fault>,
+        buffer: Option<BufferId>,
+        unread: bool,
+    ) {
+        self.buffers_held += usize::from(kind == Kind::Receive && buffer.is_some());
+        let seat = self.slots.find(id).expect("a seat outlives its operations");
+        seat.no_longer_pending(kind, side);
+        if seat.is_closing(side) {
+            // The session asked for the end of this side; what still came is nobody's.
+            if let Some(buffer) = buffer {
+                self.give_back(buffer);
+            }
+            let seat = self.slots.find(id).expect("nothing has ended it since");
+            if let Some((socket, farewell)) = seat.close_if_idle(side) {
+                self.engine.submit(token(id, Kind::Cancel, side), Op::Close { socket, farewell });
+                self.step(id, Event::Closed(side));
+            }
+            return;
+        }
+        let event = match (kind, result) {
+            (Kind::Receive, Err(Fault::NoBuffers)) => {
+                return self.starve(id, side);
+            }
+            (Kind::Receive, Ok(len)) => return self.received(id, side, len, buffer, unread),
+            (Kind::Receive, Err(fault)) => {
+                Event::Received { side, result: Err(fault), buffer, unread }
+            }
+            (Kind::Send, result) => {
+                let buffer = buffer.expect("a send names its buffer");
+                Event::Sent { to: side, buffer, result }
+            }
+            (Kind::SendAll, result) => Event::SentAll { to: side, result },
+            (Kind::Connect, result) => Event::Connected(result.map(drop)),
+            (Kind::Readable, _) => Event::Readable(side),
+            (Kind::Room, _) => Event::Room(side),
+            (Kind::HangUp, result) => {
+                let error = !matches!(result, Ok(mask) if mask & POLLERR == 0);
+                Event::HangUp { side, error }
+            }
+            (Kind::Accept | Kind::Mail | Kind::Cancel, _) => unreachable!("taken by complete"),
+        };
+        self.step(id, event);
+    }
+
+    /// The one event that borrows from the engine.
+    fn received(
+        &mut self,
+        id: SlotId,
+        side: Side,
+        len: u32,
+        buffer: Option<BufferId>,
+        unread: bool,
+    ) {
+        let bytes = match buffer {
+            Some(buffer) => self.engine.bytes(buffer, len),
+            None => &[],
+        };
+        let event = Event::Received { side, result: Ok(bytes), buffer, unread };
+        let seat = self.slots.find(id).expect("a seat outlives its operations");
+        let mut cx = Cx {
+            now_us: self.now_us,
+            config: &self.shared.config,
+            pools: &self.shared.pools,
+            hosts: &mut self.hosts,
+            random: &mut self.random,
+            buffer_size: self.engine.buffer_size(),
+            pipe_size: self.engine.pipe_size(),
+            actions: &mut self.actions,
+        };
+        seat.session.step(event, &mut cx);
+        self.act(id);
+    }
+
+    fn step(&mut self, id: SlotId, event: Event<'static>) {
+        self.events.push_back(event);
+        self.act(id);
+    }
+
+    /// Carries out what the session wants, and tells it what was done at once, until neither has
+    /// anything left.
+    fn act(&mut self, id: SlotId) {
+        let mut actions = std::mem::take(&mut self.actions);
+        loop {
+            for action in actions.drain(..) {
+                if let Action::End(reason) = action {
+                    self.end(id, reason);
+                } else {
+                    self.perform(id, action);
+                }
+            }
+            let Some(event) = self.events.pop_front() else { break };
+            let Some(seat) = self.slots.find(id) else { continue };
+            let mut cx = Cx {
+                now_us: self.now_us,
+                config: &self.shared.config,
+                pools: &self.shared.pools,
+                hosts: &mut self.hosts,
+                random: &mut self.random,
+                buffer_size: self.engine.buffer_size(),
+                pipe_size: self.engine.pipe_size(),
+                actions: &mut actions,
+            };
+            seat.session.step(event, &mut cx);
+        }
+        self.actions = actions;
+    }
+
+    /// One action becomes one operation (or none, where what it asks for is pending already).
+    fn perform(&mut self, id: SlotId, action: Action) {
+        let seat = self.slots.find(id).expect("a seat lives until its End");
+        match action {
+            Action::Receive { side, drained } => {
+                let socket = seat.socket(side);
+                self.submit_once(id, Kind::Receive, side, |_| Op::Receive { socket, drained });
+            }
+            Action::Send { to, buffer, from, until } => {
+                let socket = seat.socket(to);
+                let op = |_: &E| Op::Send { socket, buffer, from, to: until };
+                self.submit_once(id, Kind::Send, to, op);
+            }
+            Action::SendLeft { to, buffer, from, until } => {
+                let socket = seat.socket(to);
+                let bytes = self.engine.bytes(buffer, until)[from as usize..].to_vec();
+                self.give_back(buffer);
+                let op = |_: &E| Op::SendAll { socket, bytes, full: true };
+                self.submit_once(id, Kind::SendAll, to, op);
+            }
+            Action::SendAll { to, bytes } => {
+                let socket = seat.socket(to);
+                let op = |_: &E| Op::SendAll { socket, bytes, full: false };
+                self.submit_once(id, Kind::SendAll, to, op);
+            }
+            Action::Release(buffer) => self.give_back(buffer),
+            Action::Await(side, readiness) => {
+                let socket = seat.socket(side);
+                let kind = match readiness {
+                    Readiness::Readable => Kind::Readable,
+                    Readiness::HangUp => Kind::HangUp,
+                };
+                self.submit_once(id, kind, side, |_| Op::Await { socket, readiness });
+            }
+            Action::AwaitRoom(side) => {
+                let socket = seat.socket(side);
+                self.submit_once(id, Kind::Room, side, |_| Op::AwaitRoom { socket });
+            }
+            Action::Connect { pool, server, data_in_hand } => {
+                self.connect(id, pool, server, data_in_hand);
+            }
+            Action::Close(side, farewell) => self.close(id, side, farewell),
+            Action::Deadline { at_ms } => {
+                if seat.deadline(at_ms) {
+                    self.wheel.add(at_ms, id);
+                }
+            }
+            Action::NoDeadline => seat.no_deadline(),
+            Action::End(_) => unreachable!("taken by act"),
+            done_at_once => self.perform_at_once(id, done_at_once),
+        }
+    }
+
+    /// Actions whose operation is done when submitted; the session is told with the next event.
+    fn perform_at_once(&mut self, id: SlotId, action: Action) {
+        let seat = self.slots.find(id).expect("a seat lives until its End");
+        let (op, side) = match action {
+            Action::TakePipe(from) => (Op::TakePipe, from),
+            Action::ReturnPipe(from, state) => {
+                let Some(pipe) = seat.take_pipe(from) else { return };
+                (Op::ReturnPipe { pipe, empty: state == PipeState::Empty }, from)
+            }
+            Action::SpliceIn(from, most) => {
+                (Op::SpliceIn { socket: seat.socket(from), pipe: seat.pipe(from), most }, from)
+            }
+            Action::SpliceOut(from, exactly) => {
+                let (pipe, socket) = (seat.pipe(from), seat.socket(from.opposite()));
+                (Op::SpliceOut { pipe, socket, exactly }, from)
+            }
+            Action::AskUnsent(side) => (Op::Unsent { socket: seat.socket(side) }, side),
+            Action::Shutdown(side) => (Op::Shutdown { socket: seat.socket(side) }, side),
+            _ => unreachable!("taken by perform"),
+        };
+        let Submitted::Done(result) = self.engine.submit(token(id, Kind::Cancel, side), op) else {
+            unreachable!("these operations never wait")
+        };
+        let event = match action {
+            Action::TakePipe(from) => {
+                let result = result.map(|pipe| seat.put_pipe(from, PipeId(pipe)));
+                Event::Pipe(from, result)
+            }
+            Action::SpliceIn(from, _) => Event::SplicedIn(from, result),
+            Action::SpliceOut(from, _) => Event::SplicedOut(from, result),
+            Action::AskUnsent(side) => Event::Unsent(side, result),
+            // A peer that is gone already shows up in its own half.
+            _ => return,
+        };
+        self.events.push_back(event);
+    }
+
+    /// Submits unless the same is pending on that side.
+    fn submit_once(&mut self, id: SlotId, kind: Kind, side: Side, op: impl FnOnce(&E) -> Op) {
+        let seat = self.slots.find(id).expect("a seat lives until its End");
+        if !seat.now_pending(kind, side) {
+            return;
+        }
+        let op = op(&self.engine);
+        if let Submitted::Done(result) = self.engine.submit(token(id, kind, side), op) {
+            let completion = Completion {
+                token: token(id, kind, side),
+                result,
+                buffer: None,
+                more: false,
+                unread: false,
+            };
+            self.done.push(completion);
+        }
+    }
+
+    fn connect(&mut self, id: SlotId, pool: PoolIndex, server: ServerIndex, data_in_hand: bool) {
+        let peer = self.shared.peer(pool, server);
+        let open = Op::Open { peer, data_in_hand };
+        match self.engine.submit(token(id, Kind::Connect, Side::Server), open) {
+            Submitted::Done(Ok(number)) => {
+                let socket = Fd::new(number.cast_signed());
+                let seat = self.slots.find(id).expect("a seat lives until its End");
+                seat.open(Side::Server, socket);
+                self.submit_once(id, Kind::Connect, Side::Server, |_| Op::Connect { socket, peer });
+            }
+            Submitted::Done(Err(fault)) => self.events.push_back(Event::Connected(Err(fault))),
+            Submitted::Pending => unreachable!("opening a socket never waits"),
+        }
+    }
+
+    /// Closes a side once nothing is pending on it, and has what is pending complete.
+    fn close(&mut self, id: SlotId, side: Side, farewell: Farewell) {
+        let seat = self.slots.find(id).expect("a seat lives until its End");
+        if seat.is_closing(side) {
+            return;
+        }
+        if seat.start_closing(side, farewell) {
+            if let Some((socket, farewell)) = seat.close_if_idle(side) {
+                self.engine.submit(token(id, Kind::Cancel, side), Op::Close { socket, farewell });
+                self.events.push_back(Event::Closed(side));
+                return;
+            }
+            for kind in seat.cancellable(side) {
+                let target = token(id, kind, side);
+                self.engine.submit(token(id, Kind::Cancel, side), Op::Cancel { target });
+            }
+        } else {
+            self.events.push_back(Event::Closed(side));
+        }
+    }
+
+    fn end(&mut self, id: SlotId, reason: CloseReason) {
+        let mut seat = self.slots.remove(id).expect("a session ends once");
+        for side in [Side::Client, Side::Server] {
+            if let Some(pipe) = seat.take_pipe(side) {
+                let op = Op::ReturnPipe { pipe, empty: false };
+                self.engine.submit(token(id, Kind::Cancel, side), op);
+            }
+        }
+        let about = seat.session.leave(&self.shared.pools, self.now_us / 1000);
+        self.shared.counters[self.number].close(reason);
+        if self.shared.config.access_log {
+            if self.records.is_empty() {
+                self.records_since_us = self.now_us;
+            }
+            let duration_us = self.now_us - about.accepted_us;
+            self.records.push(Record { about, reason, duration_us });
+        }
+    }
+
+    /// A receive found no buffer: it is tried again when one comes back, never at once, which
+    /// would spin. If all came back meanwhile, that is now.
+    fn starve(&mut self, id: SlotId, side: Side) {
+        let seat = self.slots.find(id).expect("a seat outlives its operations");
+        let socket = seat.socket(side);
+        if self.buffers_held == 0 {
+            let op = |_: &E| Op::Receive { socket, drained: false };
+            self.submit_once(id, Kind::Receive, side, op);
+        } else {
+            seat.starve(side);
+            self.starved.push_back((id, side));
+        }
+    }
+
+    fn give_back(&mut self, buffer: BufferId) {
+        self.engine.release(buffer);
+        self.buffers_held -= 1;
+        while let Some((id, side)) = self.starved.pop_front() {
+            let Some(seat) = self.slots.find(id) else { continue };
+            if !seat.feed(side) {
+                continue;
+            }
+            let socket = seat.socket(side);
+            let op = |_: &E| Op::Receive { socket, drained: false };
+            self.submit_once(id, Kind::Receive, side, op);
+            break;
+        }
+    }
+
+    fn expire(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        let now_ms = self.now_us / 1000;
+        self.wheel.advance(now_ms, &mut due);
+        for id in due.drain(..) {
+            let Some(seat) = self.slots.find(id) else { continue };
+            match seat.expired(now_ms) {
+                seat::Expired::Nothing => {}
+                seat::Expired::Later(at_ms) => self.wheel.add(at_ms, id),
+                seat::Expired::Now => self.step(id, Event::Deadline),
+            }
+        }
+        self.due = due;
+    }
+
+    fn hand_over_records(&mut self) {
+        let records = std::mem::replace(&mut self.records, Vec::with_capacity(RECORDS_BATCH));
+        match self.records_to.sender.try_send(records) {
+            Ok(()) => self.records_to.mailbox.ring(),
+            Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) => {
+                self.shared.counters[self.number].lose_lines(lost.len());
+            }
+        }
+    }
+}
+
+/// Accepting, pausing, stopping.
+impl<E: Engine> Worker<E> {
+    fn accept(&mut self) {
+        for (number, listening) in self.listeners.iter().enumerate() {
+            let op = Op::Accept { listener: listening.socket };
+            self.engine.submit(accept_token(number), op);
+            self.accepts_pending += 1;
+        }
+        self.accepting = Accepting::Yes;
+    }
+
+    fn stop_accepting(&mut self, accepting: Accepting) {
+        if self.accepting == Accepting::Yes {
+            for number in 0..self.listeners.len() {
+                let target = accept_token(number);
+                let token = Token::new(number as u32, 0, Kind::Cancel, Side::Client);
+                self.engine.submit(token, Op::Cancel { target });
+            }
+        }
+        self.accepting = accepting;
+    }
+
+    fn accepted(&mut self, number: u32, result: Result<u32, Fault>, more: bool) {
+        let listening = self.listeners[number as usize];
+        if let Ok(socket) = result {
+            let socket = Fd::new(socket.cast_signed());
+            if self.slots.is_full() || self.accepting == Accepting::Stopped {
+                self.waiting.push_back((listening.listener, socket));
+            } else {
+                self.seat(listening.listener, socket);
+            }
+            if self.slots.is_full() && self.accepting == Accepting::Yes {
+                self.stop_accepting(Accepting::Full);
+            }
+        }
+        if more {
+            return;
+        }
+        self.accepts_pending -= 1;
+        match result {
+            _ if self.accepting != Accepting::Yes => {}
+            Err(Fault::NoDescriptors | Fault::NoMemory | Fault::NoBuffers | Fault::Other(_)) => {
+                self.stop_accepting(Accepting::Until(self.now_us + ACCEPT_PAUSE_US));
+            }
+            // The multishot accept ended of itself (a full completion queue, an aborted
+            // connection).
+            _ => {
+                let op = Op::Accept { listener: listening.socket };
+                self.engine.submit(accept_token(number as usize), op);
+                self.accepts_pending += 1;
+            }
+        }
+    }
+
+    fn resume_accepting(&mut self) {
+        while !self.slots.is_full() && self.accepting != Accepting::Stopped {
+            let Some((listener, socket)) = self.waiting.pop_front() else { break };
+            self.seat(listener, socket);
+        }
+        let resumes = match self.accepting {
+            Accepting::Yes | Accepting::Stopped => false,
+            Accepting::Full => {
+                self.slots.len() <= self.slots.limit() - self.slots.limit().div_ceil(RESUME_SHARE)
+            }
+            Accepting::Until(at_us) => at_us <= self.now_us,
+        };
+        // Accepts that were cancelled complete first, so that none is ever pending twice.
+        if resumes && self.accepts_pending == 0 {
+            self.accept();
+        }
+    }
+
+    fn seat(&mut self, listener: u16, socket: Fd) {
+        let client = self.engine.client_address(socket);
+        let wants_local = self.shared.pools.iter().any(|pool| pool.spec().send_proxy.is_some());
+        let local = if wants_local { self.engine.local_address(socket) } else { None };
+        self.shared.counters[self.number].accept();
+        let mut cx = Cx {
+            now_us: self.now_us,
+            config: &self.shared.config,
+            pools: &self.shared.pools,
+            hosts: &mut self.hosts,
+            random: &mut self.random,
+            buffer_size: self.engine.buffer_size(),
+            pipe_size: self.engine.pipe_size(),
+            actions: &mut self.actions,
+        };
+        let session = Session::accept(listener, client, local, &mut cx);
+        let id = self.slots.insert(Seat::new(session, socket));
+        self.act(id);
+    }
+
+    fn await_mail(&mut self) {
+        let token = Token::new(0, 0, Kind::Mail, Side::Client);
+        self.engine.submit(token, Op::AwaitMail { mailbox: self.mailbox });
+    }
+
+    /// The only mail there is says that it is time to stop.
+    fn mail(&mut self) {
+        if !self.shared.stopping.load(Ordering::Acquire) {
+            self.await_mail();
+            return;
+        }
+        self.stop_accepting(Accepting::Stopped);
+        for (_, socket) in std::mem::take(&mut self.waiting) {
+            let token = Token::new(0, 0, Kind::Cancel, Side::Client);
+            let farewell = Farewell::Orderly;
+            self.engine.submit(token, Op::Close { socket, farewell });
+        }
+        for id in self.slots.ids() {
+            self.step(id, Event::Stop);
+        }
+    }
+}
+
+const POLLERR: u32 = 0x8;
+
+fn token(id: SlotId, kind: Kind, side: Side) -> Token {
+    Token::new(id.index, id.generation, kind, side)
+}
+
+fn accept_token(number: usize) -> Token {
+    Token::new(number as u32, 0, Kind::Accept, Side::Client)
+}
