@@ -34,8 +34,8 @@ lint: tools ## formatting, clippy and rustdoc, all without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --profile fast --no-deps --locked
 
 loom: tools ## every interleaving of the counts that all workers share
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom \
-		$(CARGO) test --profile fast --locked --lib loom
+	RUSTFLAGS="--cfg ringway_loom" CARGO_TARGET_DIR=$(TARGET)/loom \
+		$(CARGO) test --profile fast --locked --lib pool::counts
 
 bench: tools ## micro-benchmarks
 	$(CARGO) bench --locked

@@ -4,9 +4,13 @@
 
 mod harness;
 
+mod answers;
+mod balance;
+mod bulk;
 mod nginx;
 mod postgres;
 mod redis;
 mod relay;
+mod routes;
 mod socketio;
 mod websocket;

@@ -176,7 +176,7 @@ fn a_session_with_no_reachable_server_is_closed() {
         Ringway::to(closed.iter().map(|(_, address)| address)).with(["--peek", "none"]).start();
     let mut client = lb.client();
     client.expect_closed();
-    assert_eq!(lb.session().get("reason"), "connect_refused");
+    assert_eq!(lb.session().get("reason"), "connect_failed");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Nothing here sleeps to hope: it waits for a condition, up to [`DEADLINE`], and fails with what
 //! the processes printed.
 
+mod hello;
 mod http;
 mod peer;
 mod process;
@@ -11,6 +12,7 @@ mod ringway;
 mod server;
 mod stream;
 
+pub(crate) use hello::client_hello;
 pub(crate) use http::{HttpServer, Response, get};
 pub(crate) use peer::Peer;
 pub(crate) use process::Process;
@@ -22,6 +24,8 @@ pub(crate) use stream::Numbers;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Longer than anything takes on a loaded machine with two cores; only a failure waits this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -42,4 +46,11 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 pub(crate) fn both_cores() -> MutexGuard<'static, ()> {
     static BOTH_CORES: Mutex<()> = Mutex::new(());
     BOTH_CORES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes sure this test may hold `count` descriptors.
+pub(crate) fn many_descriptors(count: u64) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    assert!(hard >= count, "needs {count} descriptors, `ulimit -Hn` is {hard}");
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(count), hard).expect("soft up to hard");
 }

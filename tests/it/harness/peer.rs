@@ -121,6 +121,15 @@ impl Peer {
         }
     }
 
+    /// Whether a byte waits to be read; looks without taking it or waiting.
+    pub(crate) fn is_readable(&self) -> bool {
+        let Self::Tcp(stream) = self else { panic!("only TCP is looked at") };
+        stream.set_nonblocking(true).expect("non-blocking");
+        let found = stream.peek(&mut [0]).is_ok_and(|n| n == 1);
+        stream.set_nonblocking(false).expect("blocking");
+        found
+    }
+
     /// A whole HTTP/1 head, and not a byte behind it.
     #[track_caller]
     pub(crate) fn head(&mut self) -> String {

@@ -114,7 +114,7 @@ impl Process {
     fn output(&self) -> String {
         let mut text = String::new();
         for (stream, lines) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
-            for line in lines.iter().rev().take(60).rev() {
+            for line in lines.iter().rev().take(40).rev() {
                 let _ = write!(text, "\n  {} {stream}: {line}", self.name);
             }
         }
