@@ -96,13 +96,6 @@ impl Ringway {
         address.parse().expect("an IP address and a port")
     }
 
-    /// The first address of the listener with this name.
-    pub(crate) fn address_of(&self, name: &str) -> SocketAddr {
-        let found = self.listening.iter().find(|(listener, _)| listener == name);
-        let (_, address) = found.unwrap_or_else(|| panic!("{name} in {:?}", self.listening));
-        address.parse().expect("an IP address and a port")
-    }
-
     pub(crate) fn client(&self) -> Peer {
         Peer::connect(self.address())
     }
@@ -140,7 +133,11 @@ impl Ringway {
 
     /// Stops it with SIGTERM: the fields of its last words.
     pub(crate) fn stop(&mut self) -> BTreeMap<String, String> {
-        self.process.signal(Signal::SIGTERM);
+        self.stop_with(Signal::SIGTERM)
+    }
+
+    pub(crate) fn stop_with(&mut self, signal: Signal) -> BTreeMap<String, String> {
+        self.process.signal(signal);
         self.process.succeed();
         let lines = self.process.stdout();
         let last = lines.iter().rfind(|line| is_event(line, "stopped")).expect("last words");
