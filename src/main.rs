@@ -55,8 +55,8 @@ impl Failure {
     }
 }
 
-fn serve(_config: config::Config) -> Result<(), Box<dyn Error>> {
-    Err("the supervisor is not wired in".into())
+fn serve(config: config::Config) -> Result<(), Box<dyn Error>> {
+    Ok(ringway::supervisor::run(config)?)
 }
 
 fn demonstrate(_listen: config::Address) -> Result<(), Box<dyn Error>> {
@@ -64,7 +64,7 @@ fn demonstrate(_listen: config::Address) -> Result<(), Box<dyn Error>> {
 }
 
 fn start_log(level: LevelFilter) {
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false).init();
 }
 
 fn warn(checked: &Checked) {
