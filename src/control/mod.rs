@@ -1,15 +1,14 @@
 //! The control thread: signals, log lines, sweeping. The only place for async/await; it never
 //! touches the data path.
 //!
-//! Runs on tokio-uring's runtime, where tokio's own timers, signals and descriptors work too.
+//! Runs on tokio-uring's runtime: what it reads goes through a ring of its own, and tokio's timers
+//! and signals work there too.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal as on_signal};
 use tracing::{debug, info};
 
@@ -53,12 +52,14 @@ async fn write_lines(
     records: &Receiver<Vec<Record>>,
     mailbox: Mailbox,
 ) -> io::Result<()> {
-    let mailbox = AsyncFd::register_with_interest(mailbox, Interest::READABLE)?;
+    let mailbox = tokio_uring::fs::File::from_std(mailbox.into_file()?);
+    let mut count = vec![0; 8];
     loop {
-        let mut ready = mailbox.readable().await?;
-        // Emptied before reading, so that what comes meanwhile rings again.
-        mailbox.get_ref().empty();
-        ready.clear_ready();
+        // Empties the counter before the records are taken, so that what comes meanwhile rings
+        // again. An event counter has no offset; 0 is ignored.
+        let (result, buffer) = mailbox.read_at(count, 0).await;
+        result?;
+        count = buffer;
         log::all_of(records, shared);
     }
 }
