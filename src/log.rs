@@ -35,25 +35,24 @@ fn session(record: &Record, config: &Config, pools: &[Pool]) {
     let Record { about, reason, duration_us } = record;
     let listener = &config.listeners[about.listener as usize].name;
     let pool = about.place.map(|place| &pools[place.pool.0 as usize]);
-    let server = about.place.zip(pool).map(|(place, pool)| {
-        &pool.servers()[place.server.0 as usize].address
-    });
+    let server =
+        about.place.zip(pool).map(|(place, pool)| &pool.servers()[place.server.0 as usize].address);
     let [up, down] = about.received;
     info!(
         client = %Or(about.client, "unix"),
-        listener,
+        %listener,
         pool = %Or(pool.map(Pool::name), "-"),
         server = %Or(server, "-"),
         host = %Or(about.host.as_deref().map(Plain), "-"),
-        key = about.key.as_str(),
-        how = about.place.map_or("-", |place| place.how.as_str()),
+        key = %about.key.as_str(),
+        how = %about.place.map_or("-", |place| place.how.as_str()),
         retries = about.retries,
         bytes_up = up,
         bytes_down = down,
         duration_ms = duration_us / 1000,
         connect_us = about.connect_us,
         peek_us = about.peek_us,
-        reason = reason.as_str(),
+        reason = %reason.as_str(),
         "session",
     );
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::net::ToSocketAddrs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -224,7 +224,10 @@ fn listeners(config: &Config, workers: usize) -> Result<Listeners, Failed> {
                 Address::Tcp(tcp) => listen_tcp(*tcp, config, workers),
                 Address::Unix(path) => listen_unix(path),
             }
-            .map_err(failed(format_args!("listener {}: cannot listen on {address}", listener.name)))?;
+            .map_err(failed(format_args!(
+                "listener {}: cannot listen on {address}",
+                listener.name
+            )))?;
             all.sockets.push((number, sockets));
             all.bound.push((listener.name.clone(), bound));
         }
@@ -244,8 +247,8 @@ fn listen_tcp(
     Ok((sockets, Address::Tcp(address)))
 }
 
-fn listen_unix(path: &PathBuf) -> io::Result<(Vec<OwnedFd>, Address)> {
-    Ok((vec![socket::listen_unix(path)?], Address::Unix(path.clone())))
+fn listen_unix(path: &Path) -> io::Result<(Vec<OwnedFd>, Address)> {
+    Ok((vec![socket::listen_unix(path)?], Address::Unix(path.to_path_buf())))
 }
 
 /// What a worker thread is given.

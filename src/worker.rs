@@ -20,8 +20,8 @@ use crate::slots::{SlotId, Slots};
 use crate::sys::clock::Clock;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::{
-    BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, PeerId, PipeId, Readiness, Side, Submitted,
-    Token,
+    BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, PeerId, PipeId, Readiness, Side,
+    Submitted, Token,
 };
 use crate::timer::Wheel;
 use seat::Seat;

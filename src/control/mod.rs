@@ -27,7 +27,7 @@ pub async fn signal() -> io::Result<()> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     };
-    info!(signal, "stopping");
+    info!(%signal, "stopping");
     Ok(())
 }
 

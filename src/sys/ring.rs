@@ -90,7 +90,14 @@ impl Ring {
         self.push(entry, token)
     }
 
-    fn send(&mut self, token: Token, socket: Fd, buffer: BufferId, from: u32, to: u32) -> Submitted {
+    fn send(
+        &mut self,
+        token: Token,
+        socket: Fd,
+        buffer: BufferId,
+        from: u32,
+        to: u32,
+    ) -> Submitted {
         let bytes = &self.buffers.bytes(buffer, to)[from as usize..];
         let entry = opcode::Send::new(types::Fd(socket.number()), bytes.as_ptr(), to - from)
             .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
@@ -115,9 +122,12 @@ impl Ring {
 
     fn connect(&mut self, token: Token, socket: Fd, peer: PeerId) -> Submitted {
         let address = &self.peers[peer.0 as usize];
-        let entry =
-            opcode::Connect::new(types::Fd(socket.number()), address.as_ptr().cast(), address.len())
-                .build();
+        let entry = opcode::Connect::new(
+            types::Fd(socket.number()),
+            address.as_ptr().cast(),
+            address.len(),
+        )
+        .build();
         self.push(entry, token)
     }
 }

@@ -26,14 +26,7 @@ pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
             probes: narrow(written.probes),
         }),
     };
-    Config {
-        workers,
-        listeners,
-        pools,
-        tcp_keep_alive,
-        access_log: file.access_log,
-        splice: true,
-    }
+    Config { workers, listeners, pools, tcp_keep_alive, access_log: file.access_log, splice: true }
 }
 
 fn workers(written: &WorkersFile, place: &Place, report: &mut Report) -> Workers {
