@@ -31,3 +31,5 @@ pub mod metrics;
 
 pub mod control;
 pub mod supervisor;
+
+pub mod demo;

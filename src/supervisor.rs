@@ -63,23 +63,13 @@ fn failed(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Failed {
     move |why| Failed { what: what.to_string(), why }
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. Once connections are accepted, `ready` is told where: listener
+/// names and addresses, with real ports.
 ///
 /// # Errors
 /// A name that cannot be looked up, an address that cannot be listened on (somebody else does, or
 /// it is not this host's), a core that is not there, or a kernel that refuses io_uring.
-pub fn run(config: Config) -> Result<(), Failed> {
-    run_until(config, control::signal())
-}
-
-/// Runs until `stop` is ready.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_until(
-    config: Config,
-    stop: impl Future<Output = io::Result<()>> + 'static,
-) -> Result<(), Failed> {
+pub fn run(config: Config, ready: impl FnOnce(&[(String, Address)])) -> Result<(), Failed> {
     let limit = table::raise_descriptor_limit().map_err(failed("limit on descriptors"))?;
     let cores = cores(&config.workers)?;
     let listeners = listeners(&config, cores.len())?;
@@ -110,7 +100,8 @@ pub fn run_until(
         worker.wait_until_ready()?;
     }
     announce(&listeners, cores.len(), sessions_max);
-    let result = control::run(Arc::clone(&shared), &records, control_mailbox, stop);
+    ready(&listeners.bound);
+    let result = control::run(&shared, &records, control_mailbox);
     stop_workers(&shared, workers)?;
     log::all_of(&records, &shared);
     tell_totals(&shared);

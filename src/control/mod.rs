@@ -5,7 +5,6 @@
 //! and signals work there too.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use crate::worker::Shared;
 const SWEEP_S: u64 = 5;
 
 /// Ready once SIGTERM or SIGINT has come.
-pub async fn signal() -> io::Result<()> {
+async fn signal() -> io::Result<()> {
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let signal = tokio::select! {
@@ -31,18 +30,17 @@ pub async fn signal() -> io::Result<()> {
     Ok(())
 }
 
-/// Serves until `stop` is ready. `mailbox` is rung when `records` has something.
+/// Serves until SIGTERM or SIGINT. `mailbox` is rung when `records` has something.
 pub(crate) fn run(
-    shared: Arc<Shared>,
+    shared: &Shared,
     records: &Receiver<Vec<Record>>,
     mailbox: Mailbox,
-    stop: impl Future<Output = io::Result<()>>,
 ) -> io::Result<()> {
     tokio_uring::start(async {
         tokio::select! {
-            result = stop => result,
-            result = write_lines(&shared, records, mailbox) => result,
-            () = sweep(&shared) => Ok(()),
+            result = signal() => result,
+            result = write_lines(shared, records, mailbox) => result,
+            () = sweep(shared) => Ok(()),
         }
     })
 }
