@@ -1,0 +1,50 @@
+# `make help` lists what there is to make.
+#
+# A C compiler and cargo must be there; everything else the tests need, they install themselves.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+# Passed on to `ringway demo` by `make run`, e.g. ARGS='--listen 127.0.0.1:9000'.
+ARGS ?=
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Most integration tests wait for a socket most of the time.
+RUST_TEST_THREADS ?= 4
+export RUST_TEST_THREADS
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint loom bench install tools
+
+help: ## say what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: build ## build ringway and start its demo: four servers and ringway in front
+	$(TARGET)/release/ringway demo $(ARGS)
+
+build: tools ## build the optimised program
+	$(CARGO) build --release --locked
+
+test: tools ## install the real peers, then run every test
+	tests/setup.sh
+	$(CARGO) test --profile fast --locked
+
+lint: tools ## formatting, clippy and rustdoc, all without a warning
+	$(CARGO) fmt --check
+	$(CARGO) clippy --profile fast --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --profile fast --no-deps --locked
+
+loom: tools ## every interleaving of the counts that all workers share
+	RUSTFLAGS="--cfg ringway_loom" CARGO_TARGET_DIR=$(TARGET)/loom \
+		$(CARGO) test --profile fast --locked --lib pool::counts
+
+bench: tools ## micro-benchmarks
+	$(CARGO) bench --locked
+
+install: build ## copy the program to $(DESTDIR)$(PREFIX)/bin
+	install -D -m 755 $(TARGET)/release/ringway $(DESTDIR)$(PREFIX)/bin/ringway
+
+tools:
+	@command -v $(CARGO) >/dev/null || { \
+		echo "cargo is missing: install Rust with rustup (https://rustup.rs)" >&2; exit 1; }
+	@command -v cc >/dev/null || { \
+		echo "a C compiler is missing: apt-get install build-essential" >&2; exit 1; }

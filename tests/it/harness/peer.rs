@@ -1,0 +1,226 @@
+//! One end of a connection as a test holds it: a client, or what a server accepted.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use socket2::{SockRef, Socket};
+
+use super::{DEADLINE, Response};
+
+/// A connected stream; every call on it has a deadline.
+pub(crate) enum Peer {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Peer {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE)
+            .unwrap_or_else(|error| panic!("connect to {address}: {error}"));
+        Self::tcp(stream)
+    }
+
+    /// Connects from one of the machine's own addresses.
+    pub(crate) fn connect_from(source: &str, address: SocketAddr) -> Self {
+        let source: SocketAddr = format!("{source}:0").parse().expect("a source address");
+        let socket =
+            Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
+                .expect("a socket");
+        socket.bind(&source.into()).expect("the source address is local");
+        socket.connect_timeout(&address.into(), DEADLINE).expect("connect");
+        Self::tcp(socket.into())
+    }
+
+    pub(crate) fn connect_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path)
+            .unwrap_or_else(|error| panic!("connect to {}: {error}", path.display()));
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
+        Self::Unix(stream)
+    }
+
+    pub(crate) fn tcp(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
+        Self::Tcp(stream)
+    }
+
+    /// This end's own address, as ringway's log shows a client.
+    pub(crate) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().expect("a connected socket has an address"),
+            Self::Unix(_) => panic!("a unix socket has no address"),
+        }
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.write_all(bytes.as_ref()).expect("the bytes are taken");
+    }
+
+    /// Reads exactly these bytes.
+    #[track_caller]
+    pub(crate) fn expect(&mut self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        let mut got = vec![0; bytes.len()];
+        let mut filled = 0;
+        while filled < got.len() {
+            match self.read(&mut got[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) => panic!("{error} after {:?}", text(&got[..filled])),
+            }
+        }
+        assert_eq!(text(&got[..filled]), text(bytes), "what came");
+    }
+
+    /// The other side has shut down in this direction, and nothing is left to read.
+    #[track_caller]
+    pub(crate) fn expect_eof(&mut self) {
+        let mut rest = [0; 256];
+        match self.read(&mut rest) {
+            Ok(0) => {}
+            Ok(n) => panic!("not the end but {:?}", text(&rest[..n])),
+            Err(error) => panic!("not the end but {error}"),
+        }
+    }
+
+    /// The other side reset the connection; nothing is left to read before it.
+    #[track_caller]
+    pub(crate) fn expect_reset(&mut self) {
+        let mut rest = [0; 256];
+        match self.read(&mut rest) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Ok(0) => panic!("not a reset but an orderly end"),
+            other => panic!("not a reset but {other:?}"),
+        }
+    }
+
+    /// Closed, in whichever way.
+    #[track_caller]
+    pub(crate) fn expect_closed(&mut self) {
+        let mut rest = [0; 256];
+        match self.read(&mut rest) {
+            Ok(0) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Ok(n) => panic!("not closed but {:?}", text(&rest[..n])),
+            Err(error) => panic!("not closed but {error}"),
+        }
+    }
+
+    /// Everything up to the end of this direction.
+    #[track_caller]
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.read_to_end(&mut bytes) {
+            Ok(_) => bytes,
+            Err(error) => panic!("{error} after {} bytes", bytes.len()),
+        }
+    }
+
+    /// Whether a byte waits to be read; looks without taking it or waiting.
+    pub(crate) fn is_readable(&self) -> bool {
+        let Self::Tcp(stream) = self else { panic!("only TCP is looked at") };
+        stream.set_nonblocking(true).expect("non-blocking");
+        let found = stream.peek(&mut [0]).is_ok_and(|n| n == 1);
+        stream.set_nonblocking(false).expect("blocking");
+        found
+    }
+
+    /// A whole HTTP/1 head, and not a byte behind it.
+    #[track_caller]
+    pub(crate) fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            match self.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                Ok(_) => panic!("the end instead of a head, after {:?}", text(&head)),
+                Err(error) => panic!("{error} instead of a head, after {:?}", text(&head)),
+            }
+        }
+        String::from_utf8(head).expect("heads in tests are ASCII")
+    }
+
+    /// A whole HTTP/1 response.
+    #[track_caller]
+    pub(crate) fn response(&mut self) -> Response {
+        Response::read(self)
+    }
+
+    pub(crate) fn shutdown_write(&mut self) {
+        let done = match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+        done.expect("the stream is open for writing");
+    }
+
+    /// Closes with a reset instead of an orderly end.
+    pub(crate) fn reset(self) {
+        match self {
+            Self::Tcp(stream) => {
+                let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                linger.expect("SO_LINGER");
+            }
+            Self::Unix(_) => panic!("unix sockets have no reset"),
+        }
+    }
+
+    /// Small kernel buffers, so that little fits between a writer and a stalled reader.
+    pub(crate) fn small_buffers(&self) {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        };
+        socket.set_send_buffer_size(16 << 10).expect("SO_SNDBUF");
+        socket.set_recv_buffer_size(16 << 10).expect("SO_RCVBUF");
+    }
+
+    pub(crate) fn try_clone(&self) -> Self {
+        match self {
+            Self::Tcp(stream) => Self::Tcp(stream.try_clone().expect("a descriptor")),
+            Self::Unix(stream) => Self::Unix(stream.try_clone().expect("a descriptor")),
+        }
+    }
+
+    /// How long a single read or write may wait; for writes meant to find a full pipe.
+    pub(crate) fn set_timeout(&self, timeout: Duration) {
+        let (read, write) = match self {
+            Self::Tcp(s) => (s.set_read_timeout(Some(timeout)), s.set_write_timeout(Some(timeout))),
+            Self::Unix(s) => {
+                (s.set_read_timeout(Some(timeout)), s.set_write_timeout(Some(timeout)))
+            }
+        };
+        read.and(write).expect("a timeout above zero");
+    }
+}
+
+impl Read for Peer {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(bytes),
+            Self::Unix(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Peer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}

@@ -1,0 +1,196 @@
+//! ringway as a process: started with a command line or a file, read through its log.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::thread;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Peer, Process, Response, eventually, get};
+
+/// A running ringway. Dropped, it must stop cleanly with every session accounted for.
+pub(crate) struct Ringway {
+    process: Process,
+    listening: Vec<(String, String)>,
+    _files: Option<TempDir>,
+}
+
+/// What ringway is going to be started with.
+pub(crate) struct Setup {
+    arguments: Vec<String>,
+    files: Option<TempDir>,
+}
+
+/// The program under test; `RINGWAY_BIN` names another build.
+pub(crate) fn program() -> String {
+    std::env::var("RINGWAY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_ringway").to_owned())
+}
+
+impl Setup {
+    /// Further arguments.
+    pub(crate) fn with<A: AsRef<str>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|a| a.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start(self) -> Ringway {
+        let (mut process, files) = self.spawn();
+        process.line("ready", |line| is_event(line, "ready").then_some(()));
+        let lines = process.stdout();
+        let listening = lines.iter().filter(|line| is_event(line, "listening")).map(|line| {
+            let fields = fields(line);
+            (fields["listener"].clone(), fields["address"].clone())
+        });
+        Ringway { listening: listening.collect(), process, _files: files }
+    }
+
+    /// Starts it where it must refuse: its exit status and what it said to stderr.
+    pub(crate) fn refused(self) -> (ExitStatus, String) {
+        let (mut process, _files) = self.spawn();
+        let status = process.wait();
+        (status, process.stderr().join("\n"))
+    }
+
+    fn spawn(self) -> (Process, Option<TempDir>) {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        (Process::start("ringway", &program(), &arguments), self.files)
+    }
+}
+
+impl Ringway {
+    /// On a free port of 127.0.0.1, with two workers, in front of these servers.
+    pub(crate) fn to<A: Display>(servers: impl IntoIterator<Item = A>) -> Setup {
+        Self::listening_on("127.0.0.1:0", servers).with(["--workers", "2"])
+    }
+
+    /// On this address, in front of these servers.
+    pub(crate) fn listening_on<A: Display>(
+        address: &str,
+        servers: impl IntoIterator<Item = A>,
+    ) -> Setup {
+        let mut arguments = vec!["run".to_owned(), "--listen".to_owned(), address.to_owned()];
+        for server in servers {
+            arguments.extend(["--to".to_owned(), server.to_string()]);
+        }
+        Setup { arguments, files: None }
+    }
+
+    /// From a configuration file.
+    pub(crate) fn configured(configuration: &Value) -> Setup {
+        let files = tempfile::tempdir().expect("a directory for the file");
+        let path = files.path().join("ringway.json");
+        std::fs::write(&path, configuration.to_string()).expect("the file is written");
+        let path = path.to_str().expect("a path in UTF-8").to_owned();
+        Setup { arguments: vec!["run".to_owned(), path], files: Some(files) }
+    }
+
+    /// The first address it listens on.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let (_, address) = self.listening.first().expect("at least one listener");
+        address.parse().expect("an IP address and a port")
+    }
+
+    /// The first address of the listener with this name.
+    pub(crate) fn address_of(&self, name: &str) -> SocketAddr {
+        let found = self.listening.iter().find(|(listener, _)| listener == name);
+        let (_, address) = found.unwrap_or_else(|| panic!("{name} in {:?}", self.listening));
+        address.parse().expect("an IP address and a port")
+    }
+
+    pub(crate) fn client(&self) -> Peer {
+        Peer::connect(self.address())
+    }
+
+    /// The answer to one GET on a connection of its own.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str, fields: &[&str]) -> Response {
+        let mut client = self.client();
+        client.send(get(path, fields));
+        client.response()
+    }
+
+    /// Every session that has ended so far.
+    pub(crate) fn sessions(&self) -> Vec<SessionLine> {
+        let lines = self.process.stdout();
+        lines
+            .iter()
+            .filter(|line| is_event(line, "session"))
+            .map(|l| SessionLine(fields(l)))
+            .collect()
+    }
+
+    /// The first session that ended, once it has.
+    pub(crate) fn session(&self) -> SessionLine {
+        eventually("the line of a session", || self.sessions().into_iter().next())
+    }
+
+    /// The line of this client's session, once it has ended.
+    pub(crate) fn session_of(&self, client: SocketAddr) -> SessionLine {
+        let client = client.to_string();
+        eventually(&format!("the line of the session of {client}"), || {
+            self.sessions().into_iter().find(|session| session.get("client") == client)
+        })
+    }
+
+    /// Stops it with SIGTERM: the fields of its last words.
+    pub(crate) fn stop(&mut self) -> BTreeMap<String, String> {
+        self.process.signal(Signal::SIGTERM);
+        self.process.succeed();
+        let lines = self.process.stdout();
+        let last = lines.iter().rfind(|line| is_event(line, "stopped")).expect("last words");
+        fields(last)
+    }
+}
+
+impl Drop for Ringway {
+    fn drop(&mut self) {
+        if thread::panicking() || self.process.has_ended() {
+            return;
+        }
+        let last = self.stop();
+        assert_eq!(last["accepted"], last["closed"], "every accepted session is closed once");
+        let sessions = self.sessions().len().to_string();
+        assert_eq!(last["closed"], sessions, "every closed session has its line");
+        for line in self.process.stderr().iter().chain(&self.process.stdout()) {
+            assert!(!line.contains("panicked") && !line.contains(" ERROR "), "{line}");
+        }
+    }
+}
+
+/// One line of the access log.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionLine(BTreeMap<String, String>);
+
+impl SessionLine {
+    /// The value of a field that must be there.
+    #[track_caller]
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.0.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.0))
+    }
+
+    /// The value of a field that may be left out.
+    pub(crate) fn find(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    #[track_caller]
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        self.get(name).parse().unwrap_or_else(|_| panic!("{name} is no number in {:?}", self.0))
+    }
+}
+
+/// `<time>  INFO <event> field=value …`
+fn is_event(line: &str, event: &str) -> bool {
+    line.split_ascii_whitespace().nth(2) == Some(event)
+}
+
+fn fields(line: &str) -> BTreeMap<String, String> {
+    let pairs = line.split_ascii_whitespace().skip(3).filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect()
+}
