@@ -6,8 +6,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::tree::Whole;
 use super::{Balance, KeepAlive, Peek, ProxyVersion};
@@ -112,7 +114,7 @@ pub(super) struct ListenerFile {
     pub(super) routes: Vec<RouteFile>,
     /// Where everything else goes; may be left out where the file has one pool.
     pub(super) pool: Option<String>,
-    /// Connections must start with a PROXY header, and only these networks may connect.
+    /// Who must start with a PROXY header; from nobody else is one understood.
     pub(super) accept_proxy: Option<AcceptProxyFile>,
     /// Client networks (or addresses) that are served; empty: all.
     #[schemars(default)]
@@ -453,8 +455,18 @@ impl Default for StickyFile {
 
 /// The JSON Schema of a configuration file.
 pub fn schema() -> String {
-    let schema = schemars::schema_for!(File);
+    let mut schema = schemars::schema_for!(File);
+    RecursiveTransform(plain).transform(&mut schema);
     format!("{:#}", schema.as_value())
+}
+
+/// Descriptions without the line ends of the source, and numbers without the width they have in
+/// memory.
+fn plain(schema: &mut Schema) {
+    schema.remove("format");
+    if let Some(Value::String(text)) = schema.get_mut("description") {
+        *text = text.replace('\n', " ");
+    }
 }
 
 impl Default for WorkersFile {

@@ -9,6 +9,8 @@ mod problem;
 mod read;
 mod resolve;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod value;
 
@@ -162,7 +164,7 @@ pub struct Listener {
 pub enum Peek {
     /// Nothing: connect at once (server-first protocols).
     None,
-    /// Look at the first bytes; with none by a short deadline, go on as `None`.
+    /// Look at the first bytes; with none by a short deadline, go on as `none`.
     Auto,
     /// One HTTP/1 request head.
     Http,
