@@ -24,9 +24,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Least level of log lines, on standard error
+    /// What is logged on standard error: error, warn, info or debug, each with those before it
     #[arg(long, value_name = "LEVEL", value_enum, default_value = "info", global = true)]
-    #[arg(hide_possible_values = true, help = "Log level: error, warn, info or debug")]
+    #[arg(hide_possible_values = true, help_heading = "Logs")]
     pub log: Level,
 }
 
@@ -108,7 +108,7 @@ pub struct Run {
     #[arg(long, value_name = "auto|N|CORE,CORE...", help_heading = "Instead of a file")]
     pub workers: Option<String>,
     /// No log line per session, whatever the file says
-    #[arg(long)]
+    #[arg(long, help_heading = "Logs")]
     pub no_access_log: bool,
 }
 
