@@ -41,6 +41,9 @@ pub(super) struct File {
     /// One log line per session at its end.
     #[schemars(default = "yes")]
     pub(super) access_log: bool,
+    /// Bulk transfers are spliced within the kernel; `false`: every byte is copied.
+    #[schemars(default = "yes")]
+    pub(super) splice: bool,
 }
 
 /// `"auto"`, a number, or a list of cores.

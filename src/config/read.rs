@@ -63,9 +63,10 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         None => tcp_keep_alive(),
     };
     let access_log = fields.flag("access_log", true, report);
+    let splice = fields.flag("splice", true, report);
     fields.finish(report);
     let workers = workers.unwrap_or_default();
-    Some(File { schema, workers, listeners, pools, tcp_keep_alive, access_log })
+    Some(File { schema, workers, listeners, pools, tcp_keep_alive, access_log, splice })
 }
 
 fn workers(node: &Node, place: &Place, report: &mut Report) -> Option<WorkersFile> {
