@@ -28,3 +28,8 @@ pub mod worker;
 
 pub mod log;
 pub mod metrics;
+
+pub mod control;
+pub mod supervisor;
+
+pub mod demo;

@@ -3,12 +3,14 @@
 //! Workers format and write nothing: they collect [`Record`]s and hand them over in batches.
 
 use std::fmt;
+use std::sync::mpsc::Receiver;
 
 use tracing::info;
 
 use crate::config::Config;
 use crate::pool::Pool;
 use crate::session::{About, CloseReason};
+use crate::worker::Shared;
 
 /// A session that is over.
 #[derive(Debug)]
@@ -21,30 +23,36 @@ pub struct Record {
     pub duration_us: u64,
 }
 
+/// Writes the lines of everything handed over so far.
+pub fn all_of(records: &Receiver<Vec<Record>>, shared: &Shared) {
+    for record in records.try_iter().flatten() {
+        session(&record, &shared.config, &shared.pools);
+    }
+}
+
 /// Writes the session's line. Fields that do not apply are `-`.
-pub fn session(record: &Record, config: &Config, pools: &[Pool]) {
+fn session(record: &Record, config: &Config, pools: &[Pool]) {
     let Record { about, reason, duration_us } = record;
     let listener = &config.listeners[about.listener as usize].name;
     let pool = about.place.map(|place| &pools[place.pool.0 as usize]);
-    let server = about.place.zip(pool).map(|(place, pool)| {
-        &pool.servers()[place.server.0 as usize].address
-    });
+    let server =
+        about.place.zip(pool).map(|(place, pool)| &pool.servers()[place.server.0 as usize].address);
     let [up, down] = about.received;
     info!(
         client = %Or(about.client, "unix"),
-        listener,
+        %listener,
         pool = %Or(pool.map(Pool::name), "-"),
         server = %Or(server, "-"),
         host = %Or(about.host.as_deref().map(Plain), "-"),
-        key = about.key.as_str(),
-        how = about.place.map_or("-", |place| place.how.as_str()),
+        key = %about.key.as_str(),
+        how = %about.place.map_or("-", |place| place.how.as_str()),
         retries = about.retries,
         bytes_up = up,
         bytes_down = down,
         duration_ms = duration_us / 1000,
         connect_us = about.connect_us,
         peek_us = about.peek_us,
-        reason = reason.as_str(),
+        reason = %reason.as_str(),
         "session",
     );
 }

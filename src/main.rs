@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use ringway::cli::{Cli, Command, summary};
 use ringway::config::{self, Checked, Problems};
+use ringway::demo;
 use tracing::level_filters::LevelFilter;
 
 fn main() -> ExitCode {
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
             warn(&checked);
             serve(checked.config).map_err(Failure::Error)
         }),
-        Command::Demo(demo) => demonstrate(demo.listen).map_err(Failure::Error),
+        Command::Demo(demo) => demonstrate(&demo.listen).map_err(Failure::Error),
         Command::Check(check) => config::load(&check.config).map_err(Failure::Problems).map(|c| {
             warn(&c);
             print(&summary(&c.config));
@@ -55,16 +56,21 @@ impl Failure {
     }
 }
 
-fn serve(_config: config::Config) -> Result<(), Box<dyn Error>> {
-    Err("the supervisor is not wired in".into())
+fn serve(config: config::Config) -> Result<(), Box<dyn Error>> {
+    Ok(ringway::supervisor::run(config, |_| ())?)
 }
 
-fn demonstrate(_listen: config::Address) -> Result<(), Box<dyn Error>> {
-    Err("the demo is not wired in".into())
+fn demonstrate(listen: &config::Address) -> Result<(), Box<dyn Error>> {
+    let servers = demo::start()?;
+    let config = demo::config(listen, &servers);
+    Ok(ringway::supervisor::run(config, |bound| {
+        let [(_, address), ..] = bound else { return };
+        print(&demo::banner(address, &servers));
+    })?)
 }
 
 fn start_log(level: LevelFilter) {
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false).init();
 }
 
 fn warn(checked: &Checked) {

@@ -17,10 +17,11 @@ use crate::pool::{Pool, ServerIndex};
 use crate::random::Random;
 use crate::session::{Action, CloseReason, Cx, Event, PipeState, Session};
 use crate::slots::{SlotId, Slots};
+use crate::sys::clock::Clock;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::{
-    BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, PeerId, PipeId, Readiness, Side, Submitted,
-    Token,
+    BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, PeerId, PipeId, Readiness, Side,
+    Submitted, Token,
 };
 use crate::timer::Wheel;
 use seat::Seat;
@@ -33,6 +34,8 @@ pub struct Shared {
     pub pools: Vec<Pool>,
     /// Set when workers are to stop.
     pub stopping: AtomicBool,
+    /// What every worker reads, so that expiry times mean the same to all.
+    pub clock: Clock,
     /// What happened, by worker.
     pub counters: Vec<Counters>,
 }

@@ -132,7 +132,6 @@ fn at_flag(problem: Problem) -> Problem {
 mod tests {
     use clap::Parser;
 
-    use super::*;
     use crate::cli::{Cli, Command};
     use crate::config::{Config, ServerAddress, Sticky, Workers};
 

@@ -24,9 +24,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Least level of log lines, on standard error
+    /// What is logged on standard error: error, warn, info or debug, each with those before it
     #[arg(long, value_name = "LEVEL", value_enum, default_value = "info", global = true)]
-    #[arg(hide_possible_values = true, help = "Log level: error, warn, info or debug")]
+    #[arg(hide_possible_values = true, help_heading = "Logs")]
     pub log: Level,
 }
 
@@ -108,8 +108,11 @@ pub struct Run {
     #[arg(long, value_name = "auto|N|CORE,CORE...", help_heading = "Instead of a file")]
     pub workers: Option<String>,
     /// No log line per session, whatever the file says
-    #[arg(long)]
+    #[arg(long, help_heading = "Logs")]
     pub no_access_log: bool,
+    /// Copy every byte instead of splicing bulk transfers, whatever the file says
+    #[arg(long, help_heading = "Data path")]
+    pub no_splice: bool,
 }
 
 /// `ringway demo`.
@@ -180,11 +183,12 @@ impl Run {
             None => return Err(nothing_given()),
         };
         checked.config.access_log &= !self.no_access_log;
+        checked.config.splice &= !self.no_splice;
         Ok(checked)
     }
 
     fn has_flags(&self) -> bool {
-        let Self { config: _, listen, to, balance, sticky, peek, workers, no_access_log: _ } = self;
+        let Self { listen, to, balance, sticky, peek, workers, .. } = self;
         let lists = !listen.is_empty() || !to.is_empty();
         lists || balance.is_some() || sticky.is_some() || peek.is_some() || workers.is_some()
     }

@@ -6,44 +6,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
-use super::tree::Whole;
+use super::limits::{
+    AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE, HEAD_MAX_BYTES,
+    IDLE_S, INTERVAL_S, MAX_ENTRIES, PEEK_TIMEOUT_MS, PROBES, SOCKETIO_PATH, TTL_S, WEIGHT,
+    WORKER_COUNT,
+};
 use super::{Balance, KeepAlive, Peek, ProxyVersion};
-
-/// Long enough for a ClientHello over a bad mobile link, short enough to shed idle openers.
-pub(super) const PEEK_TIMEOUT_MS: Whole = Whole::new(100..=600_000, 5_000);
-/// A client that speaks first does so within one round trip; a longer wait delays every client of
-/// a server-first protocol.
-pub(super) const AUTO_TIMEOUT_MS: Whole = Whole::new(10..=60_000, 200);
-/// Twice what Node takes as a request head; the upper end is what one held buffer may be.
-pub(super) const HEAD_MAX_BYTES: Whole = Whole::new(1_024..=65_536, 32_768);
-/// One lost SYN (1 s) is survived.
-pub(super) const CONNECT_TIMEOUT_MS: Whole = Whole::new(10..=600_000, 2_000);
-/// Different servers, so three failures are not one bad server.
-pub(super) const CONNECT_TRIES: Whole = Whole::new(1..=16, 3);
-/// Share of connections; smooth weighted round robin lays its schedule out ahead.
-pub(super) const WEIGHT: Whole = Whole::new(1..=256, 1);
-/// Socket.IO notices a dead peer after 45 s (ping interval plus timeout); this is well beyond it.
-pub(super) const TTL_S: Whole = Whole::new(1..=86_400, 120);
-/// About 100 MB when full.
-pub(super) const MAX_ENTRIES: Whole = Whole::new(1_024..=100_000_000, 1_000_000);
-/// The kernel's own limit is 32,767 s (MAX_TCP_KEEPIDLE, include/net/tcp.h).
-pub(super) const IDLE_S: Whole = Whole::new(1..=32_767, 60);
-/// The kernel's own limit is 32,767 s (MAX_TCP_KEEPINTVL, include/net/tcp.h).
-pub(super) const INTERVAL_S: Whole = Whole::new(1..=32_767, 10);
-/// The kernel's own limit is 127 (MAX_TCP_KEEPCNT, include/net/tcp.h).
-pub(super) const PROBES: Whole = Whole::new(1..=127, 6);
-/// More threads than any machine has cores for; no default, `auto` counts the cores.
-pub(super) const WORKER_COUNT: Whole = Whole::new(1..=1_024, 1);
-/// What a `cpu_set_t` can name (CPU_SETSIZE, sched.h).
-pub(super) const CORE: Whole = Whole::new(0..=1_023, 0);
-
-/// Sent with an inserted cookie: for the whole site, out of reach of scripts, kept on links here.
-pub(super) const COOKIE_ATTRIBUTES: &str = "Path=/; HttpOnly; SameSite=Lax";
-/// Where Socket.IO serves unless told otherwise.
-pub(super) const SOCKETIO_PATH: &str = "/socket.io/";
 
 /// The configuration of ringway. Comments (`//`, `/* */`) and trailing commas are allowed.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -68,6 +41,9 @@ pub(super) struct File {
     /// One log line per session at its end.
     #[schemars(default = "yes")]
     pub(super) access_log: bool,
+    /// Bulk transfers are spliced within the kernel; `false`: every byte is copied.
+    #[schemars(default = "yes")]
+    pub(super) splice: bool,
 }
 
 /// `"auto"`, a number, or a list of cores.
@@ -112,7 +88,7 @@ pub(super) struct ListenerFile {
     pub(super) routes: Vec<RouteFile>,
     /// Where everything else goes; may be left out where the file has one pool.
     pub(super) pool: Option<String>,
-    /// Connections must start with a PROXY header, and only these networks may connect.
+    /// Who must start with a PROXY header; from nobody else is one understood.
     pub(super) accept_proxy: Option<AcceptProxyFile>,
     /// Client networks (or addresses) that are served; empty: all.
     #[schemars(default)]
@@ -453,8 +429,18 @@ impl Default for StickyFile {
 
 /// The JSON Schema of a configuration file.
 pub fn schema() -> String {
-    let schema = schemars::schema_for!(File);
+    let mut schema = schemars::schema_for!(File);
+    RecursiveTransform(plain).transform(&mut schema);
     format!("{:#}", schema.as_value())
+}
+
+/// Descriptions without the line ends of the source, and numbers without the width they have in
+/// memory.
+fn plain(schema: &mut Schema) {
+    schema.remove("format");
+    if let Some(Value::String(text)) = schema.get_mut("description") {
+        *text = text.replace('\n', " ");
+    }
 }
 
 impl Default for WorkersFile {

@@ -3,14 +3,25 @@
 //! `file` is the JSON as written, `resolve` turns it into a [`Config`] or into every problem at
 //! once. Nothing here binds, connects, resolves a name or reads a clock.
 
-mod file;
+// From text to tree.
 mod jsonc;
-mod problem;
-mod read;
-mod resolve;
-mod routes;
 mod tree;
+
+// From tree to configuration as written.
+mod file;
+mod limits;
+mod read;
+
+// From there to the one in force.
+mod resolve;
 mod value;
+
+// What it is asked, and what it complains of.
+mod problem;
+mod routes;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -164,7 +175,7 @@ pub struct Listener {
 pub enum Peek {
     /// Nothing: connect at once (server-first protocols).
     None,
-    /// Look at the first bytes; with none by a short deadline, go on as `None`.
+    /// Look at the first bytes; with none by a short deadline, go on as `none`.
     Auto,
     /// One HTTP/1 request head.
     Http,

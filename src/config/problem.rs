@@ -117,13 +117,15 @@ impl Report {
 
 /// `, did you mean "weight"?` where one of `known` is close to what was written, else nothing.
 pub(super) fn suggestion<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> String {
-    // A third of the letters may differ, as compilers suggest; one may, in the shortest names.
-    let allowed = (written.chars().count() / 3).max(1);
     let written = written.to_lowercase();
     let distance = |name: &str| strsim::damerau_levenshtein(&written, &name.to_lowercase());
     let nearest = known.into_iter().map(|name| (distance(name), name)).min();
+    // A third of the letters may differ, as compilers suggest.
+    let allowed = |name: &str| written.len().max(name.len()) / 3;
     match nearest {
-        Some((distance, name)) if distance <= allowed => format!(", did you mean \"{name}\"?"),
+        Some((distance, name)) if distance <= allowed(name) => {
+            format!(", did you mean \"{name}\"?")
+        }
         _ => String::new(),
     }
 }

@@ -5,11 +5,14 @@
 //! stands around it is still looked at and keeps its index.
 
 use super::file::{
-    AUTO_TIMEOUT_MS, AcceptProxyFile, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE,
-    False, File, ForwardedFile, HEAD_MAX_BYTES, IDLE_S, INTERVAL_S, ListenerFile, MAX_ENTRIES,
-    OneOrMany, OrFalse, PEEK_TIMEOUT_MS, PROBES, PoolFile, RouteFile, SOCKETIO_PATH, ServerFile,
-    ServerOptions, StickyFile, StickyRule, StickyWord, TTL_S, TcpKeepAliveFile, WEIGHT,
-    WORKER_COUNT, WorkersFile, WorkersWord, tcp_keep_alive,
+    AcceptProxyFile, False, File, ForwardedFile, ListenerFile, OneOrMany, OrFalse, PoolFile,
+    RouteFile, ServerFile, ServerOptions, StickyFile, StickyRule, StickyWord, TcpKeepAliveFile,
+    WorkersFile, WorkersWord, tcp_keep_alive,
+};
+use super::limits::{
+    AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE, HEAD_MAX_BYTES,
+    IDLE_S, INTERVAL_S, MAX_ENTRIES, PEEK_TIMEOUT_MS, PROBES, SOCKETIO_PATH, TTL_S, WEIGHT,
+    WORKER_COUNT,
 };
 use super::problem::{Place, Report, suggestion};
 use super::tree::{Fields, Node, list, number, texts, word};
@@ -60,9 +63,10 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         None => tcp_keep_alive(),
     };
     let access_log = fields.flag("access_log", true, report);
+    let splice = fields.flag("splice", true, report);
     fields.finish(report);
     let workers = workers.unwrap_or_default();
-    Some(File { schema, workers, listeners, pools, tcp_keep_alive, access_log })
+    Some(File { schema, workers, listeners, pools, tcp_keep_alive, access_log, splice })
 }
 
 fn workers(node: &Node, place: &Place, report: &mut Report) -> Option<WorkersFile> {

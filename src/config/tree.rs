@@ -11,6 +11,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
 use super::jsonc;
+use super::limits::Whole;
 use super::problem::{Place, Problem, Report, suggestion};
 
 /// One JSON value.
@@ -110,20 +111,6 @@ impl<'de> Visitor<'de> for NodeVisitor {
             entries.push(entry);
         }
         Ok(Node::Object(entries))
-    }
-}
-
-/// Whole numbers a key may have, and the one it has when it is not given.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Whole {
-    pub(super) min: u32,
-    pub(super) max: u32,
-    pub(super) default: u32,
-}
-
-impl Whole {
-    pub(super) const fn new(range: RangeInclusive<u32>, default: u32) -> Self {
-        Self { min: *range.start(), max: *range.end(), default }
     }
 }
 

@@ -4,16 +4,16 @@
 //!
 //! No socket, no clock: bytes in, verdict out, the same verdict however the bytes were split.
 //! Nothing a peer sends can panic, and bytes that come one at a time cost no more than linear
-//! time (or are bounded to a few hundred).
+//! time; the two readers that remember nothing look at 107 and 1024 bytes at most.
 
 pub mod proxy_protocol;
 
 pub mod client_hello;
 
-mod lines;
-
 pub mod http_head;
-
+// What http_head and response_head stand on.
+mod lines;
+// What follows from a request's fields.
 mod framing;
 mod host;
 

@@ -132,9 +132,7 @@ impl Peeking {
                     Some(route::tls(about, self.local, held, &hello, cx))
                 }
                 HelloPeeked::Foreign => Some(self.go_on_as_none(about, cx)),
-                HelloPeeked::Malformed(_) => {
-                    Some(close::close(CloseReason::HelloMalformed, cx))
-                }
+                HelloPeeked::Malformed(_) => Some(close::close(CloseReason::HelloMalformed, cx)),
                 HelloPeeked::TooLarge => Some(close::close(CloseReason::HeadTooLarge, cx)),
             },
             Stage::Proxy | Stage::FirstByte => unreachable!("both were left above"),
@@ -146,8 +144,8 @@ impl Peeking {
     }
 
     fn set_deadline(&mut self, about: &About, cx: &mut Cx<'_>) {
-        let auto_ms = about.accepted_us / 1000
-            + u64::from(about.listener(cx.config).auto_timeout_ms);
+        let auto_ms =
+            about.accepted_us / 1000 + u64::from(about.listener(cx.config).auto_timeout_ms);
         let at_ms = match self.stage {
             Stage::FirstByte => auto_ms.min(self.deadline_ms),
             _ => self.deadline_ms,

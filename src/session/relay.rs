@@ -181,7 +181,7 @@ impl Relay {
                 return self.watched_response(bytes, about, cx);
             }
             if side == Side::Client {
-                match watch.from_client(bytes) {
+                match watch.client_sent(bytes) {
                     FromClient::Forward(count) => forward = count as u32,
                     FromClient::HoldOn => {
                         cx.release(Some(buffer));
@@ -218,7 +218,7 @@ impl Relay {
     /// Bytes of a response that is being looked at.
     fn watched_response(&mut self, bytes: &[u8], about: &mut About, cx: &mut Cx<'_>) -> Next {
         let Some(watch) = &mut self.watch else { return Next::Stay };
-        if let Some(passed) = watch.from_server(bytes, about, cx) {
+        if let Some(passed) = watch.server_sent(bytes, about, cx) {
             self.response_passed(passed, cx);
         } else {
             // Without a deadline: what is held is of no use to the client without its rest.

@@ -66,8 +66,8 @@ pub(super) fn tls(
 ) -> Phase {
     about.host = hello.sni.as_deref().map(|sni| cx.hosts.intern(sni));
     let listener = about.listener(cx.config);
-    let alpn: Vec<&[u8]> = hello.alpn.iter().map(Vec::as_slice).collect();
-    let pool = listener.routes.find(hello.sni.as_deref(), &alpn).unwrap_or(listener.pool);
+    let alpn = hello.alpn.iter().map(Vec::as_slice);
+    let pool = listener.routes.find(hello.sni.as_deref(), alpn).unwrap_or(listener.pool);
     let key = cx.pools[pool.0 as usize].key(None, client_ip(about));
     let connecting = Connecting::new(pool, key, bytes, ClientHalf::Idle, local, cx.now_us);
     connect::start(connecting, about, cx)
@@ -83,7 +83,8 @@ pub(super) fn http(
 ) -> Phase {
     about.host = head.host.as_deref().map(|host| cx.hosts.intern(host));
     let listener = about.listener(cx.config);
-    let pool = listener.routes.find(head.host.as_deref(), &[]).unwrap_or(listener.pool);
+    let pool =
+        listener.routes.find(head.host.as_deref(), std::iter::empty()).unwrap_or(listener.pool);
     let key = cx.pools[pool.0 as usize].key(Some(head), client_ip(about));
     let one_request = listener.keep_alive == KeepAlive::OneRequest;
 
@@ -117,9 +118,9 @@ fn edited(
     cx: &Cx<'_>,
 ) -> Vec<u8> {
     let mode = cx.pools[pool.0 as usize].spec().forwarded;
-    let forwarded = client_ip(about).filter(|_| mode != Forwarded::Off).map(|client| {
-        ForwardedEdit { client, replace: mode == Forwarded::Replace, proto: "http" }
-    });
+    let forwarded = client_ip(about)
+        .filter(|_| mode != Forwarded::Off)
+        .map(|client| ForwardedEdit { client, replace: mode == Forwarded::Replace, proto: "http" });
     if !close && forwarded.is_none() {
         return bytes.to_vec();
     }

@@ -142,7 +142,7 @@ impl Watch {
     }
 
     /// Bytes came from the client.
-    pub(super) fn from_client(&mut self, bytes: &[u8]) -> FromClient {
+    pub(super) fn client_sent(&mut self, bytes: &[u8]) -> FromClient {
         match &mut self.gate {
             Gate::Open => FromClient::Forward(bytes.len()),
             Gate::Until(end) => FromClient::Forward(end.feed(bytes)),
@@ -170,7 +170,7 @@ impl Watch {
     }
 
     /// Bytes came from the server: keeps them and says what may pass now.
-    pub(super) fn from_server(
+    pub(super) fn server_sent(
         &mut self,
         bytes: &[u8],
         about: &mut About,
@@ -183,20 +183,11 @@ impl Watch {
     }
 
     /// What is held of a response passes as it is: no more of it comes.
-    pub(super) fn give_up_response(
-        &mut self,
-        about: &mut About,
-        cx: &Cx<'_>,
-    ) -> Option<Vec<u8>> {
+    pub(super) fn give_up_response(&mut self, about: &mut About, cx: &Cx<'_>) -> Option<Vec<u8>> {
         self.pass_response(about, cx, true).filter(|bytes| !bytes.is_empty())
     }
 
-    fn pass_response(
-        &mut self,
-        about: &mut About,
-        cx: &Cx<'_>,
-        finish: bool,
-    ) -> Option<Vec<u8>> {
+    fn pass_response(&mut self, about: &mut About, cx: &Cx<'_>, finish: bool) -> Option<Vec<u8>> {
         let Response::Head { held, mut from, mut scanner } =
             std::mem::replace(&mut self.response, Response::Passing)
         else {
@@ -264,9 +255,10 @@ impl Watch {
         about: &About,
         cx: &Cx<'_>,
     ) -> Vec<u8> {
-        let cookie = about.place.filter(|_| self.insert_cookie).and_then(|place| {
-            cx.pools[place.pool.0 as usize].cookie_for(place.server)
-        });
+        let cookie = about
+            .place
+            .filter(|_| self.insert_cookie)
+            .and_then(|place| cx.pools[place.pool.0 as usize].cookie_for(place.server));
         // The fields added take less than this, a cookie apart.
         let room = 64 + cookie.map_or(0, str::len);
         let mut out = Vec::with_capacity(held.len() + room);

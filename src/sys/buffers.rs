@@ -85,7 +85,10 @@ impl Buffers {
     /// The first `len` bytes of a buffer that the kernel has handed over.
     #[expect(unsafe_code, reason = "memory shared with the kernel")]
     pub fn bytes(&self, buffer: BufferId, len: u32) -> &[u8] {
-        assert!(buffer.0 < BUFFERS && len <= BUFFER_SIZE, "the kernel names only what it was given");
+        assert!(
+            buffer.0 < BUFFERS && len <= BUFFER_SIZE,
+            "the kernel names only what it was given"
+        );
         let start = self.address(buffer);
         // SAFETY: inside the mapping by the assert; between the completion that named the buffer
         // and its release the kernel does not write to it.

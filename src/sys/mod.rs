@@ -21,6 +21,7 @@ pub mod errno;
 pub mod mailbox;
 pub mod pipes;
 pub mod ring;
+pub mod signal;
 pub mod socket;
 pub mod table;
 pub mod token;

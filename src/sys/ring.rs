@@ -53,7 +53,8 @@ impl Ring {
             .setup_submit_all()
             .setup_cqsize(COMPLETIONS)
             .dontfork()
-            .build(SUBMISSIONS)?;
+            .build(SUBMISSIONS)
+            .map_err(refused)?;
         probe(&ring)?;
         let buffers = Buffers::new()?;
         register(&ring, &buffers)?;
@@ -89,7 +90,14 @@ impl Ring {
         self.push(entry, token)
     }
 
-    fn send(&mut self, token: Token, socket: Fd, buffer: BufferId, from: u32, to: u32) -> Submitted {
+    fn send(
+        &mut self,
+        token: Token,
+        socket: Fd,
+        buffer: BufferId,
+        from: u32,
+        to: u32,
+    ) -> Submitted {
         let bytes = &self.buffers.bytes(buffer, to)[from as usize..];
         let entry = opcode::Send::new(types::Fd(socket.number()), bytes.as_ptr(), to - from)
             .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
@@ -114,9 +122,12 @@ impl Ring {
 
     fn connect(&mut self, token: Token, socket: Fd, peer: PeerId) -> Submitted {
         let address = &self.peers[peer.0 as usize];
-        let entry =
-            opcode::Connect::new(types::Fd(socket.number()), address.as_ptr().cast(), address.len())
-                .build();
+        let entry = opcode::Connect::new(
+            types::Fd(socket.number()),
+            address.as_ptr().cast(),
+            address.len(),
+        )
+        .build();
         self.push(entry, token)
     }
 }
@@ -134,6 +145,20 @@ fn complete(sending: &mut HashMap<Token, Vec<u8>>, entry: &cqueue::Entry) -> Com
         more: cqueue::more(entry.flags()),
         unread: cqueue::sock_nonempty(entry.flags()),
     }
+}
+
+/// What a refusal of io_uring_setup(2) means to whoever runs this.
+fn refused(error: io::Error) -> io::Error {
+    let why = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "io_uring is refused here (sysctl kernel.io_uring_disabled, or a seccomp profile such \
+             as a container's default)"
+        }
+        Some(libc::ENOSYS) => "this kernel has no io_uring",
+        Some(libc::EINVAL) => "this kernel's io_uring is too old (6.1 or later is needed)",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), why)
 }
 
 /// Fails with the name of what this kernel does not offer.

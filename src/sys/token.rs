@@ -146,8 +146,8 @@ mod tests {
     fn every_field_comes_back() {
         for kind in Kind::ALL {
             for side in [Side::Client, Side::Server] {
-                let token = Token::new(0x00ab_cdef, 0x1234, kind, side)
-                    .with_buffer(BufferId(0xfedc));
+                let token =
+                    Token::new(0x00ab_cdef, 0x1234, kind, side).with_buffer(BufferId(0xfedc));
                 let token = Token::from_bits(token.bits());
                 assert_eq!(token.slot(), 0x00ab_cdef);
                 assert_eq!(token.generation(), 0x1234);

@@ -11,19 +11,20 @@ use crate::harness::{Numbers, Peer, Ringway, Server, both_cores, eventually};
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-fn joined(splice: &str) -> (Ringway, Peer, Peer) {
+fn joined(flags: &[&str]) -> (Ringway, Peer, Peer) {
     let server = Server::listen();
     let lb = Ringway::to([server.address()])
-        .with(["--peek", "none", "--splice", splice, "--workers", "1"])
+        .with(["--peek", "none", "--workers", "1"])
+        .with(flags)
         .start();
     let client = lb.client();
     let session = server.accept();
     (lb, client, session)
 }
 
-fn a_gibibyte_each_way_at_once(splice: &str) {
+fn a_gibibyte_each_way_at_once(flags: &[&str]) {
     let _turn = both_cores();
-    let (lb, mut client, mut server) = joined(splice);
+    let (lb, mut client, mut server) = joined(flags);
     let address = client.address();
     let (mut client_writer, mut server_writer) = (client.try_clone(), server.try_clone());
     thread::scope(|scope| {
@@ -48,12 +49,12 @@ fn a_gibibyte_each_way_at_once(splice: &str) {
 
 #[test]
 fn a_gibibyte_each_way_at_once_is_exact_by_copy() {
-    a_gibibyte_each_way_at_once("off");
+    a_gibibyte_each_way_at_once(&["--no-splice"]);
 }
 
 #[test]
 fn a_gibibyte_each_way_at_once_is_exact_by_splice() {
-    a_gibibyte_each_way_at_once("auto");
+    a_gibibyte_each_way_at_once(&[]);
 }
 
 /// What may be on the way to a reader that reads nothing: the kernel's largest send buffer (4 MiB)
@@ -94,13 +95,13 @@ fn stall(mut writer: Peer, mut reader: Peer) {
     });
 }
 
-fn a_stalled_reader_holds_back_the_writer(splice: &str) {
+fn a_stalled_reader_holds_back_the_writer(flags: &[&str]) {
     thread::scope(|scope| {
         let up = scope.spawn(|| {
-            let (_lb, client, server) = joined(splice);
+            let (_lb, client, server) = joined(flags);
             stall(client, server);
         });
-        let (_lb, client, server) = joined(splice);
+        let (_lb, client, server) = joined(flags);
         stall(server, client);
         up.join().expect("both directions");
     });
@@ -108,12 +109,12 @@ fn a_stalled_reader_holds_back_the_writer(splice: &str) {
 
 #[test]
 fn a_reader_that_stalls_holds_back_the_writer_then_gets_every_byte_by_copy() {
-    a_stalled_reader_holds_back_the_writer("off");
+    a_stalled_reader_holds_back_the_writer(&["--no-splice"]);
 }
 
 #[test]
 fn a_reader_that_stalls_holds_back_the_writer_then_gets_every_byte_by_splice() {
-    a_stalled_reader_holds_back_the_writer("auto");
+    a_stalled_reader_holds_back_the_writer(&[]);
 }
 
 /// More than the 256 buffers a worker has.

@@ -26,7 +26,14 @@ pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
             probes: narrow(written.probes),
         }),
     };
-    Config { workers, listeners, pools, tcp_keep_alive, access_log: file.access_log }
+    Config {
+        workers,
+        listeners,
+        pools,
+        tcp_keep_alive,
+        access_log: file.access_log,
+        splice: file.splice,
+    }
 }
 
 fn workers(written: &WorkersFile, place: &Place, report: &mut Report) -> Workers {

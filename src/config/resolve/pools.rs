@@ -4,9 +4,9 @@ use hashbrown::HashMap;
 
 use super::{checked, narrow};
 use crate::config::file::{
-    COOKIE_ATTRIBUTES, ForwardedFile, MAX_ENTRIES, OrFalse, PoolFile, SOCKETIO_PATH, ServerFile,
-    ServerOptions, StickyFile, StickyRule, StickyWord, TTL_S,
+    ForwardedFile, OrFalse, PoolFile, ServerFile, ServerOptions, StickyFile, StickyRule, StickyWord,
 };
+use crate::config::limits::{COOKIE_ATTRIBUTES, MAX_ENTRIES, SOCKETIO_PATH, TTL_S};
 use crate::config::problem::{Place, Report};
 use crate::config::{Forwarded, Learn, Pool, Server, ServerAddress, Sticky, value};
 

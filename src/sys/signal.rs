@@ -1,0 +1,21 @@
+//! Signals belong to the control thread. A handler that runs on a worker's thread would write to
+//! descriptor numbers of the worker's own table.
+
+use std::io;
+
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+
+/// Blocks every signal for the calling thread (those that report its own faults apart).
+pub fn block_all() -> io::Result<()> {
+    let mut set = SigSet::all();
+    for fault in [
+        nix::sys::signal::SIGSEGV,
+        nix::sys::signal::SIGBUS,
+        nix::sys::signal::SIGILL,
+        nix::sys::signal::SIGFPE,
+        nix::sys::signal::SIGABRT,
+    ] {
+        set.remove(fault);
+    }
+    Ok(pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&set), None)?)
+}
