@@ -21,14 +21,19 @@ fn a_unix_socket_in_use_is_not_taken_away() {
     let files = tempfile::tempdir().unwrap();
     let path = files.path().join("ringway.sock");
     let listen = format!("unix:{}", path.display());
-    let server = Server::listen();
+    // The second one may have looked whether somebody answers, so more than one may connect.
+    let server = Server::listen().serve(|mut peer| {
+        let said = peer.rest();
+        peer.send(said);
+    });
     let lb = Ringway::listening_on(&listen, [server.address()]).with(["--peek", "none"]).start();
     let (status, said) = Ringway::listening_on(&listen, [server.address()]).refused();
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains(path.to_str().unwrap()), "{said}");
     let mut client = crate::harness::Peer::connect_unix(&path);
     client.send("still here");
-    server.accept().expect("still here");
+    client.shutdown_write();
+    client.expect("still here");
     drop(lb);
 }
 
@@ -62,15 +67,9 @@ fn a_stop_closes_what_is_open_and_accounts_for_it() {
     let server = Server::listen();
     let mut lb = Ringway::to([server.address()]).with(["--peek", "none"]).start();
     let mut clients: Vec<_> = (0..20).map(|_| lb.client()).collect();
-    let sessions: Vec<_> = clients
-        .iter_mut()
-        .map(|client| {
-            client.send("hello");
-            let mut session = server.accept();
-            session.expect("hello");
-            session
-        })
-        .collect();
+    clients.iter_mut().for_each(|client| client.send("hello"));
+    let mut sessions: Vec<_> = clients.iter().map(|_| server.accept()).collect();
+    sessions.iter_mut().for_each(|session| session.expect("hello"));
     let last = lb.stop();
     assert_eq!((last["accepted"].as_str(), last["closed"].as_str()), ("20", "20"));
     assert!(lb.sessions().iter().all(|session| session.get("reason") == "stopped"));
@@ -123,8 +122,8 @@ fn a_session_that_never_had_a_server_is_logged_without_one() {
     let server = HttpServer::named("s1");
     let lb = Ringway::to([server.address()]).with(["--peek", "http"]).start();
     let mut client = lb.client();
-    client.send("NOT HTTP AT ALL\r\n\r\n");
-    client.rest();
+    client.send("GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(client.response().status, 400);
     let address = client.address();
     drop(client);
     let line = lb.session_of(address);

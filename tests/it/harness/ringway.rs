@@ -57,16 +57,20 @@ impl Setup {
         (status, process.stderr().join("\n"))
     }
 
-    fn spawn(self) -> (Process, Option<TempDir>) {
+    fn spawn(mut self) -> (Process, Option<TempDir>) {
+        let has_workers = self.files.is_some() || self.arguments.iter().any(|a| a == "--workers");
+        if !has_workers {
+            self.arguments.extend(["--workers".to_owned(), "2".to_owned()]);
+        }
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         (Process::start("ringway", &program(), &arguments), self.files)
     }
 }
 
 impl Ringway {
-    /// On a free port of 127.0.0.1, with two workers, in front of these servers.
+    /// On a free port of 127.0.0.1, in front of these servers; two workers, unless told otherwise.
     pub(crate) fn to<A: Display>(servers: impl IntoIterator<Item = A>) -> Setup {
-        Self::listening_on("127.0.0.1:0", servers).with(["--workers", "2"])
+        Self::listening_on("127.0.0.1:0", servers)
     }
 
     /// On this address, in front of these servers.
@@ -98,6 +102,11 @@ impl Ringway {
 
     pub(crate) fn client(&self) -> Peer {
         Peer::connect(self.address())
+    }
+
+    /// A client that holds few bytes it has not read.
+    pub(crate) fn narrow_client(&self) -> Peer {
+        Peer::connect_narrow(self.address())
     }
 
     /// The answer to one GET on a connection of its own.
