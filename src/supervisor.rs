@@ -103,7 +103,7 @@ pub fn run(config: Config, ready: impl FnOnce(&[(String, Address)])) -> Result<(
     ready(&listeners.bound);
     let result = control::run(&shared, &records, control_mailbox);
     stop_workers(&shared, workers)?;
-    log::all_of(&records, &shared);
+    log::all_of(&records, &shared.config, &shared.pools);
     tell_totals(&shared);
     listeners.remove_unix_paths();
     result.map_err(failed("control thread"))
@@ -235,11 +235,7 @@ fn cannot_listen(listener: &str, address: &Address, why: &io::Error) -> Failed {
             "permission denied (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
         }
         io::ErrorKind::NotFound => "its folder does not exist",
-        _ => {
-            return failed(format_args!("listener {listener}: cannot listen on {address}"))(
-                io::Error::new(why.kind(), why.to_string()),
-            );
-        }
+        _ => &why.to_string(),
     };
     let what = format!("listener {listener}: cannot listen on {address}");
     Failed { what, why: io::Error::new(why.kind(), hint) }
