@@ -57,6 +57,7 @@ struct Pending {
     token: Token,
     op: Op,
     cancelled: bool,
+    since_us: u64,
     /// Bytes of a SendAll that are gone.
     sent: usize,
     fate: Fate,
@@ -73,8 +74,8 @@ pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) machine: Machine,
     pub(crate) now_us: u64,
-    /// Everybody ends what they do.
-    pub(crate) finish: bool,
+    /// Everybody ends what they do; of these, some only once they are told EOF.
+    pub(crate) finish: Option<Side>,
     /// The worker was told to stop.
     pub(crate) stopping: bool,
     pub(crate) links: Vec<Link>,
@@ -97,6 +98,9 @@ pub(crate) const LISTENERS_AT: i32 = 10;
 pub(crate) const MAILBOX: i32 = LISTENERS_AT - 1;
 const SOCKETS_AT: i32 = 1000;
 
+/// Microseconds a connect may take (`connect_timeout_ms` by default), and some ticks of a timer.
+const CONNECT_MAX_US: u64 = 2_050_000;
+
 impl World {
     pub(crate) fn new(
         seed: u64,
@@ -109,7 +113,7 @@ impl World {
             buffers: vec![Holder::Kernel; machine.buffers],
             machine,
             now_us: 1_000_000,
-            finish: false,
+            finish: None,
             stopping: false,
             links: Vec::new(),
             backlog: vec![VecDeque::new(); listeners],
@@ -263,7 +267,14 @@ impl World {
             0 => Fate::Silence,
             _ => Fate::Stands { at_us },
         };
-        self.pending.push(Pending { token, op, cancelled: false, sent: 0, fate });
+        self.pending.push(Pending {
+            token,
+            op,
+            cancelled: false,
+            since_us: self.now_us,
+            sent: 0,
+            fate,
+        });
         Submitted::Pending
     }
 
@@ -415,13 +426,13 @@ impl World {
 
     fn accept(&mut self, token: Token, listener: Fd) -> Attempt {
         let number = (listener.number() - LISTENERS_AT) as usize;
-        if self.random.one_in(self.machine.shortage * 4) {
+        if !self.stopping && self.random.one_in(self.machine.shortage * 4) {
             let fault = if self.random.one_in(2) { Fault::NoDescriptors } else { Fault::Aborted };
             return Attempt::Over(over(token, Err(fault)));
         }
         let Some(link) = self.backlog[number].pop_front() else { return Attempt::NotYet };
         let completion = over(token, Ok(self.open(Some(link))));
-        if self.random.one_in(16) {
+        if !self.stopping && self.random.one_in(16) {
             return Attempt::Over(completion);
         }
         Attempt::More(Completion { more: true, ..completion })
@@ -500,6 +511,12 @@ impl World {
             }
             let at = self.random.below(self.pending.len() as u64) as usize;
             let mut pending = self.pending.swap_remove(at);
+            let is_late = self.now_us - pending.since_us > CONNECT_MAX_US && !pending.cancelled;
+            assert!(
+                !is_late || pending.token.kind() != Kind::Connect,
+                "nobody gives up {:?}",
+                pending.op
+            );
             let fd = socket_of(&pending.op).map_or(-1, Fd::number);
             match self.attempt(&mut pending, memory) {
                 Attempt::NotYet => self.pending.push(pending),
@@ -516,7 +533,7 @@ impl World {
         }
         let (now_us, finish) = (self.now_us, self.finish);
         for link in &mut self.links {
-            if !link.is_over() && (finish || self.random.one_in(2)) {
+            if !link.is_over() && (finish.is_some() || self.random.one_in(2)) {
                 happened |= link.tick(now_us, &mut self.random, finish);
             }
         }
@@ -526,7 +543,7 @@ impl World {
     /// Some of what is over, in any order.
     fn hand_over(&mut self, into: &mut Vec<Completion>) {
         let all = self.told_later.len() as u64;
-        let count = if self.random.one_in(4) { self.random.below(all + 1) } else { all };
+        let count = if self.random.one_in(3) { self.random.below(all + 1) } else { all };
         for _ in 0..count {
             let at = self.random.below(self.told_later.len() as u64) as usize;
             let (_, completion) = self.told_later.swap_remove(at);

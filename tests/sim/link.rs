@@ -126,12 +126,12 @@ impl Link {
     }
 
     /// Lets the peer do what its script says; true if anything happened.
-    pub(crate) fn tick(&mut self, now_us: u64, random: &mut Random, finish: bool) -> bool {
+    pub(crate) fn tick(&mut self, now_us: u64, random: &mut Random, finish: Option<Side>) -> bool {
         if self.dead || self.got_reset {
             return false;
         }
         let mut happened = false;
-        if finish || self.script.stalled_until_us <= now_us {
+        if finish.is_some() || self.script.stalled_until_us <= now_us {
             happened |= self.deliver(random);
         }
         if !self.dead && !self.closed {
@@ -160,7 +160,7 @@ impl Link {
         false
     }
 
-    fn speak(&mut self, random: &mut Random, finish: bool) -> bool {
+    fn speak(&mut self, random: &mut Random, finish: Option<Side>) -> bool {
         let left = self.script.bytes.len() - self.said.len();
         let reset_now = self.script.reset_at.is_some_and(|at| self.said.len() >= at);
         if reset_now && random.one_in(4) {
@@ -186,7 +186,8 @@ impl Link {
             Ending::AfterTheOther => self.got_fin,
             Ending::Never => false,
         };
-        if ends || finish {
+        let is_patient = finish == Some(self.side) && self.script.ending == Ending::AfterTheOther;
+        if ends || finish.is_some() && !is_patient {
             self.fin_in = true;
             return true;
         }

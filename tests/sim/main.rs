@@ -92,7 +92,7 @@ fn shared() -> Arc<Shared> {
 
 fn machine(random: &mut Random) -> Machine {
     let is_bulk = random.one_in(32);
-    let buffers_max = if random.one_in(2) { 2 } else { 8 };
+    let buffers_max = if random.one_in(2) { 1 } else { 8 };
     Machine {
         buffers: 1 + random.below(buffers_max) as usize,
         buffer_size: 16 << random.below(if is_bulk { 9 } else { 5 }),
@@ -183,7 +183,9 @@ impl Simulation {
 
     /// Everybody ends what they do, and no session may be left.
     fn finish(&mut self) {
-        self.world.borrow_mut().finish = true;
+        let patient =
+            if self.world.borrow_mut().random.one_in(2) { Side::Client } else { Side::Server };
+        self.world.borrow_mut().finish = Some(patient);
         for _ in 0..200_000 {
             let idle = self.world.borrow().backlog.iter().all(VecDeque::is_empty);
             if idle && self.arrivals == 0 && self.world.borrow().is_quiet() {
