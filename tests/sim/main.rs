@@ -143,9 +143,9 @@ impl Simulation {
 
     /// Lets somebody in, now and then many at once.
     fn arrive(&mut self) {
-        let count = match self.world.borrow_mut().random.below(16) {
-            0 => self.arrivals.min(50),
-            1..4 => self.arrivals.min(1),
+        let count = match self.world.borrow_mut().random.below(32) {
+            0 => self.arrivals,
+            1..8 => self.arrivals.min(1),
             _ => 0,
         };
         self.arrivals -= count;

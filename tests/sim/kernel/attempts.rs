@@ -1,0 +1,183 @@
+//! How what is pending completes: sooner or later, in part, in any order.
+
+use super::*;
+
+impl World {
+    pub(super) fn attempt(&mut self, pending: &mut Pending, memory: &mut [Box<[u8]>]) -> Attempt {
+        let token = pending.token;
+        if pending.cancelled && self.random.one_in(2) {
+            let sent = pending.sent as u32;
+            let result = if sent > 0 { Ok(sent) } else { Err(Fault::Cancelled) };
+            return Attempt::Over(over(token, result));
+        }
+        match &pending.op {
+            Op::Accept { listener } => self.accept(token, *listener),
+            Op::Connect { socket, .. } => self.connect(token, *socket, pending),
+            Op::Receive { socket, .. } => self.receive(token, *socket, memory),
+            Op::Send { socket, buffer, from, to } => {
+                let bytes = &memory[buffer.0 as usize][*from as usize..*to as usize];
+                let result = self.send(*socket, bytes);
+                Attempt::Over(over(token, result))
+            }
+            Op::SendAll { socket, bytes, .. } => match self.send(*socket, &bytes[pending.sent..]) {
+                Err(Fault::WouldBlock) => Attempt::NotYet,
+                Err(_) if pending.sent > 0 => Attempt::Over(over(token, Ok(pending.sent as u32))),
+                Err(fault) => Attempt::Over(over(token, Err(fault))),
+                Ok(sent) => {
+                    pending.sent += sent as usize;
+                    if pending.sent < bytes.len() {
+                        return Attempt::NotYet;
+                    }
+                    Attempt::Over(over(token, Ok(pending.sent as u32)))
+                }
+            },
+            Op::Await { socket, readiness } => {
+                let link = self.link(*socket);
+                let readable = u32::from(link.is_readable() && *readiness == Readiness::Readable);
+                match readable | link.trouble() {
+                    0 => Attempt::NotYet,
+                    mask => Attempt::Over(over(token, Ok(mask))),
+                }
+            }
+            Op::AwaitRoom { socket } => {
+                let link = self.link(*socket);
+                if link.room() == 0 && !link.dead {
+                    return Attempt::NotYet;
+                }
+                Attempt::Over(over(token, Ok(4)))
+            }
+            Op::AwaitMail { .. } if self.stopping => Attempt::Over(over(token, Ok(1))),
+            _ => Attempt::NotYet,
+        }
+    }
+
+    fn accept(&mut self, token: Token, listener: Fd) -> Attempt {
+        let number = (listener.number() - LISTENERS_AT) as usize;
+        if !self.stopping && self.random.one_in(self.machine.shortage * 4) {
+            let fault = if self.random.one_in(2) { Fault::NoDescriptors } else { Fault::Aborted };
+            return Attempt::Over(over(token, Err(fault)));
+        }
+        let Some(link) = self.backlog[number].pop_front() else { return Attempt::NotYet };
+        let completion = over(token, Ok(self.open(Some(link))));
+        if !self.stopping && self.random.one_in(16) {
+            return Attempt::Over(completion);
+        }
+        Attempt::More(Completion { more: true, ..completion })
+    }
+
+    fn connect(&mut self, token: Token, socket: Fd, pending: &Pending) -> Attempt {
+        let Op::Connect { peer, .. } = pending.op else { unreachable!("a connect") };
+        match pending.fate {
+            Fate::Stands { at_us } if at_us <= self.now_us => {
+                let script =
+                    (self.server_script)(&mut self.random, self.now_us, peer, self.machine.bulk);
+                let window_max = self.machine.window_max;
+                let mut link = Link::new(Side::Server, script, &mut self.random, window_max);
+                link.session = Some((token.slot(), token.generation()));
+                self.links.push(link);
+                let link = self.links.len() - 1;
+                self.sockets.get_mut(&socket.number()).expect("it is open").link = Some(link);
+                Attempt::Over(over(token, Ok(0)))
+            }
+            Fate::Fails { at_us, fault } if at_us <= self.now_us => {
+                Attempt::Over(over(token, Err(fault)))
+            }
+            _ => Attempt::NotYet,
+        }
+    }
+
+    fn receive(&mut self, token: Token, socket: Fd, memory: &mut [Box<[u8]>]) -> Attempt {
+        let (size, full) = (self.machine.buffer_size as usize, !self.random.one_in(3));
+        let (part, lies) = (1 + self.random.below(size as u64) as usize, self.random.one_in(8));
+        let free = self.buffers.iter().position(|&holder| holder == Holder::Kernel);
+        let link = self.link(socket);
+        if link.inbox.is_empty() {
+            return match link.error.take() {
+                Some(fault) => Attempt::Over(over(token, Err(fault))),
+                None if link.fin_in || link.dead => Attempt::Over(over(token, Ok(0))),
+                None => Attempt::NotYet,
+            };
+        }
+        let Some(buffer) = free else { return Attempt::Over(over(token, Err(Fault::NoBuffers))) };
+        let count = if full { size } else { part }.min(link.inbox.len());
+        for (place, byte) in memory[buffer].iter_mut().zip(link.inbox.drain(..count)) {
+            *place = byte;
+        }
+        link.urgent = false;
+        let unread = !link.inbox.is_empty() || link.fin_in;
+        self.buffers[buffer] = Holder::Worker;
+        let buffer = Some(BufferId(buffer as u16));
+        Attempt::Over(Completion {
+            buffer,
+            unread: unread != lies,
+            ..over(token, Ok(count as u32))
+        })
+    }
+
+    fn send(&mut self, socket: Fd, bytes: &[u8]) -> Result<u32, Fault> {
+        let (part, none) =
+            (1 + self.random.below(bytes.len() as u64 * 2) as usize, self.random.one_in(16));
+        let link = self.link(socket);
+        if link.dead {
+            return Err(link.failure());
+        }
+        let count = part.min(link.room()).min(bytes.len());
+        if count == 0 || none {
+            return Err(Fault::WouldBlock);
+        }
+        link.outbox.extend(&bytes[..count]);
+        Ok(count as u32)
+    }
+
+    /// One look at everything that is pending, in any order; true if anything happened.
+    pub(super) fn look(&mut self, memory: &mut [Box<[u8]>]) -> bool {
+        let mut happened = false;
+        for _ in 0..self.pending.len() {
+            if self.pending.is_empty() {
+                break;
+            }
+            let at = self.random.below(self.pending.len() as u64) as usize;
+            let mut pending = self.pending.swap_remove(at);
+            let is_late = self.now_us - pending.since_us > CONNECT_MAX_US && !pending.cancelled;
+            assert!(
+                !is_late || pending.token.kind() != Kind::Connect,
+                "nobody gives up {:?}",
+                pending.op
+            );
+            let fd = socket_of(&pending.op).map_or(-1, Fd::number);
+            match self.attempt(&mut pending, memory) {
+                Attempt::NotYet => self.pending.push(pending),
+                Attempt::More(completion) => {
+                    self.tell(fd, completion);
+                    self.pending.push(pending);
+                    happened = true;
+                }
+                Attempt::Over(completion) => {
+                    self.tell(fd, completion);
+                    happened = true;
+                }
+            }
+        }
+        let (now_us, finish) = (self.now_us, self.finish);
+        for link in &mut self.links {
+            if !link.is_over() && (finish.is_some() || self.random.one_in(2)) {
+                happened |= link.tick(now_us, &mut self.random, finish);
+            }
+        }
+        happened
+    }
+
+    /// Some of what is over, in any order.
+    pub(super) fn hand_over(&mut self, into: &mut Vec<Completion>) {
+        let all = self.told_later.len() as u64;
+        let count = if self.random.one_in(3) { self.random.below(all + 1) } else { all };
+        for _ in 0..count {
+            let at = self.random.below(self.told_later.len() as u64) as usize;
+            let (_, completion) = self.told_later.swap_remove(at);
+            if completion.token.kind() == Kind::Send {
+                self.buffers[completion.token.buffer().0 as usize] = Holder::Worker;
+            }
+            into.push(completion);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The worker's end of the world.
+
+use super::*;
+
+/// The memory of ring buffers is here, since it is lent out.
+pub(crate) struct Kernel {
+    pub(crate) world: Rc<RefCell<World>>,
+    memory: Vec<Box<[u8]>>,
+}
+
+impl Kernel {
+    pub(crate) fn new(world: Rc<RefCell<World>>) -> Self {
+        let machine = &world.borrow().machine;
+        let memory = vec![vec![0; machine.buffer_size as usize].into(); machine.buffers];
+        Self { world: Rc::clone(&world), memory }
+    }
+}
+
+impl Engine for Kernel {
+    fn submit(&mut self, token: Token, op: Op) -> Submitted {
+        let mut world = self.world.borrow_mut();
+        let may_be_done = matches!(
+            token.kind(),
+            Kind::Send | Kind::SendAll | Kind::Connect | Kind::Readable | Kind::Room | Kind::HangUp
+        );
+        match world.start(token, op) {
+            Submitted::Pending if may_be_done && world.random.one_in(4) => {
+                world.at_once_if_ready(&mut self.memory)
+            }
+            submitted => submitted,
+        }
+    }
+
+    fn reap(&mut self, timeout_us: Option<u64>, into: &mut Vec<Completion>) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        let happened = world.look(&mut self.memory);
+        world.now_us += world.random.below(2_000);
+        if !happened && world.told_later.is_empty() {
+            // Nobody is doing anything: time passes to the next deadline, or somebody's nap ends.
+            let nap_us = 200_000;
+            world.now_us += timeout_us.map_or(nap_us, |timeout_us| timeout_us.min(nap_us));
+        } else if world.random.one_in(256) {
+            world.now_us += world.random.below(5_000_000);
+        }
+        world.hand_over(into);
+        Ok(())
+    }
+
+    fn bytes(&self, buffer: BufferId, len: u32) -> &[u8] {
+        let holder = self.world.borrow().buffers[buffer.0 as usize];
+        assert_eq!(holder, Holder::Worker, "{buffer:?} is read");
+        &self.memory[buffer.0 as usize][..len as usize]
+    }
+
+    fn release(&mut self, buffer: BufferId) {
+        let holder = &mut self.world.borrow_mut().buffers[buffer.0 as usize];
+        assert_eq!(*holder, Holder::Worker, "{buffer:?} is released");
+        *holder = Holder::Kernel;
+        // What is still read of it is noticed.
+        self.memory[buffer.0 as usize].fill(0xdd);
+    }
+
+    fn buffer_size(&self) -> u32 {
+        self.world.borrow().machine.buffer_size
+    }
+
+    fn pipe_size(&self) -> u32 {
+        self.world.borrow().machine.pipe_size
+    }
+
+    fn client_address(&mut self, socket: Fd) -> Option<SocketAddr> {
+        let port = socket.number() as u16;
+        Some(SocketAddr::from(([10, 0, 0, (port % 7) as u8], port)))
+    }
+
+    fn local_address(&mut self, _: Fd) -> Option<SocketAddr> {
+        Some(SocketAddr::from(([10, 0, 0, 1], 80)))
+    }
+
+    fn now_us(&mut self) -> u64 {
+        self.world.borrow().now_us
+    }
+}
