@@ -10,7 +10,6 @@ use tracing::info;
 use crate::config::Config;
 use crate::pool::Pool;
 use crate::session::{About, CloseReason};
-use crate::worker::Shared;
 
 /// A session that is over.
 #[derive(Debug)]
@@ -24,9 +23,9 @@ pub struct Record {
 }
 
 /// Writes the lines of everything handed over so far.
-pub fn all_of(records: &Receiver<Vec<Record>>, shared: &Shared) {
+pub fn all_of(records: &Receiver<Vec<Record>>, config: &Config, pools: &[Pool]) {
     for record in records.try_iter().flatten() {
-        session(&record, &shared.config, &shared.pools);
+        session(&record, config, pools);
     }
 }
 

@@ -103,7 +103,7 @@ pub fn run(config: Config, ready: impl FnOnce(&[(String, Address)])) -> Result<(
     ready(&listeners.bound);
     let result = control::run(&shared, &records, control_mailbox);
     stop_workers(&shared, workers)?;
-    log::all_of(&records, &shared);
+    log::all_of(&records, &shared.config, &shared.pools);
     tell_totals(&shared);
     listeners.remove_unix_paths();
     result.map_err(failed("control thread"))
@@ -172,6 +172,10 @@ fn look_up(
                 .map_err(|why| Failed { what: what(), why })?
                 .map(Address::Tcp)
                 .collect();
+            if found.is_empty() {
+                let why = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+                return Err(Failed { what: what(), why });
+            }
             found.sort_unstable();
             found.dedup();
             into.extend(found.into_iter().map(spec));
@@ -215,15 +219,26 @@ fn listeners(config: &Config, workers: usize) -> Result<Listeners, Failed> {
                 Address::Tcp(tcp) => listen_tcp(*tcp, config, workers),
                 Address::Unix(path) => listen_unix(path),
             }
-            .map_err(failed(format_args!(
-                "listener {}: cannot listen on {address}",
-                listener.name
-            )))?;
+            .map_err(|why| cannot_listen(&listener.name, address, &why))?;
             all.sockets.push((number, sockets));
             all.bound.push((listener.name.clone(), bound));
         }
     }
     Ok(all)
+}
+
+fn cannot_listen(listener: &str, address: &Address, why: &io::Error) -> Failed {
+    let hint = match why.kind() {
+        io::ErrorKind::AddrInUse => "somebody listens there already, perhaps another ringway",
+        io::ErrorKind::AddrNotAvailable => "this host does not have that address",
+        io::ErrorKind::PermissionDenied => {
+            "permission denied (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
+        }
+        io::ErrorKind::NotFound => "its folder does not exist",
+        _ => &why.to_string(),
+    };
+    let what = format!("listener {listener}: cannot listen on {address}");
+    Failed { what, why: io::Error::new(why.kind(), hint) }
 }
 
 fn listen_tcp(

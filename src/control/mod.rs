@@ -58,7 +58,7 @@ async fn write_lines(
         let (result, buffer) = mailbox.read_at(count, 0).await;
         result?;
         count = buffer;
-        log::all_of(records, shared);
+        log::all_of(records, &shared.config, &shared.pools);
     }
 }
 
