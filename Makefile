@@ -38,7 +38,7 @@ loom: tools ## every interleaving of the counts that all workers share
 		$(CARGO) test --profile fast --locked --lib pool::counts
 
 bench: tools ## micro-benchmarks
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench core
 
 install: build ## copy the program to $(DESTDIR)$(PREFIX)/bin
 	install -D -m 755 $(TARGET)/release/ringway $(DESTDIR)$(PREFIX)/bin/ringway

@@ -24,7 +24,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// What is logged on standard error: error, warn, info or debug, each with those before it
+    /// What is logged on standard output: error, warn, info or debug, each with those before it
     #[arg(long, value_name = "LEVEL", value_enum, default_value = "info", global = true)]
     #[arg(hide_possible_values = true, help_heading = "Logs")]
     pub log: Level,
