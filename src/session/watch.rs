@@ -231,9 +231,10 @@ impl Watch {
         let pool = &cx.pools[place.pool.0 as usize];
         let mut key = None;
         if self.learn_sid && head.status == 200 {
+            let is_whole = finish || has_all(head, body);
             match sid::find(body) {
                 SidSearch::Found(sid) => key = Some(sid.as_bytes()),
-                SidSearch::NotYet if !finish => return false,
+                SidSearch::NotYet if !is_whole => return false,
                 SidSearch::NotYet | SidSearch::Absent => {}
             }
         }
@@ -295,4 +296,10 @@ impl Watch {
         held.flushing = true;
         Some(std::mem::take(&mut held.bytes))
     }
+}
+
+/// No more of the body will come.
+fn has_all(head: &ResponseHead<'_>, body: &[u8]) -> bool {
+    let length = head.header("content-length").and_then(|value| std::str::from_utf8(value).ok());
+    length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| body.len() >= length)
 }
