@@ -199,8 +199,7 @@ impl<E: Engine> Worker<E> {
 
     /// Serves until stopped and every session has ended.
     pub fn run(&mut self) -> io::Result<()> {
-        self.await_mail();
-        self.accept();
+        self.start();
         while !self.is_over() {
             self.turn()?;
         }
@@ -208,11 +207,22 @@ impl<E: Engine> Worker<E> {
         Ok(())
     }
 
-    fn is_over(&self) -> bool {
+    /// Starts to accept and to listen for mail; once, before the first turn.
+    pub fn start(&mut self) {
+        self.await_mail();
+        self.accept();
+    }
+
+    /// Stopped, and every session has ended.
+    pub fn is_over(&self) -> bool {
         self.accepting == Accepting::Stopped && self.accepts_pending == 0 && self.slots.is_empty()
     }
 
-    fn turn(&mut self) -> io::Result<()> {
+    /// Waits for completions, takes them up, and carries out what follows.
+    ///
+    /// # Errors
+    /// The engine cannot go on.
+    pub fn turn(&mut self) -> io::Result<()> {
         let timeout_us = if self.done.is_empty() { self.timeout_us() } else { Some(0) };
         let mut completions = std::mem::take(&mut self.completions);
         completions.append(&mut self.done);
@@ -378,23 +388,23 @@ impl<E: Engine> Worker<E> {
         match action {
             Action::Receive { side, drained } => {
                 let socket = seat.socket(side);
-                self.submit_once(id, Kind::Receive, side, |_| Op::Receive { socket, drained });
+                self.submit_once(id, Kind::Receive, side, Op::Receive { socket, drained });
             }
             Action::Send { to, buffer, from, until } => {
                 let socket = seat.socket(to);
-                let op = |_: &E| Op::Send { socket, buffer, from, to: until };
+                let op = Op::Send { socket, buffer, from, to: until };
                 self.submit_once(id, Kind::Send, to, op);
             }
             Action::SendLeft { to, buffer, from, until } => {
                 let socket = seat.socket(to);
                 let bytes = self.engine.bytes(buffer, until)[from as usize..].to_vec();
                 self.give_back(buffer);
-                let op = |_: &E| Op::SendAll { socket, bytes, full: true };
+                let op = Op::SendAll { socket, bytes, full: true };
                 self.submit_once(id, Kind::SendAll, to, op);
             }
             Action::SendAll { to, bytes } => {
                 let socket = seat.socket(to);
-                let op = |_: &E| Op::SendAll { socket, bytes, full: false };
+                let op = Op::SendAll { socket, bytes, full: false };
                 self.submit_once(id, Kind::SendAll, to, op);
             }
             Action::Release(buffer) => self.give_back(buffer),
@@ -404,11 +414,11 @@ impl<E: Engine> Worker<E> {
                     Readiness::Readable => Kind::Readable,
                     Readiness::HangUp => Kind::HangUp,
                 };
-                self.submit_once(id, kind, side, |_| Op::Await { socket, readiness });
+                self.submit_once(id, kind, side, Op::Await { socket, readiness });
             }
             Action::AwaitRoom(side) => {
                 let socket = seat.socket(side);
-                self.submit_once(id, Kind::Room, side, |_| Op::AwaitRoom { socket });
+                self.submit_once(id, Kind::Room, side, Op::AwaitRoom { socket });
             }
             Action::Connect { pool, server, data_in_hand } => {
                 self.connect(id, pool, server, data_in_hand);
@@ -463,21 +473,17 @@ impl<E: Engine> Worker<E> {
     }
 
     /// Submits unless the same is pending on that side.
-    fn submit_once(&mut self, id: SlotId, kind: Kind, side: Side, op: impl FnOnce(&E) -> Op) {
+    fn submit_once(&mut self, id: SlotId, kind: Kind, side: Side, op: Op) {
         let seat = self.slots.find(id).expect("a seat lives until its End");
         if !seat.now_pending(kind, side) {
             return;
         }
-        let op = op(&self.engine);
-        if let Submitted::Done(result) = self.engine.submit(token(id, kind, side), op) {
-            let completion = Completion {
-                token: token(id, kind, side),
-                result,
-                buffer: None,
-                more: false,
-                unread: false,
-            };
-            self.done.push(completion);
+        let token = match op {
+            Op::Send { buffer, .. } => token(id, kind, side).with_buffer(buffer),
+            _ => token(id, kind, side),
+        };
+        if let Submitted::Done(result) = self.engine.submit(token, op) {
+            self.done.push(Completion { token, result, buffer: None, more: false, unread: false });
         }
     }
 
@@ -489,7 +495,7 @@ impl<E: Engine> Worker<E> {
                 let socket = Fd::new(number.cast_signed());
                 let seat = self.slots.find(id).expect("a seat lives until its End");
                 seat.open(Side::Server, socket);
-                self.submit_once(id, Kind::Connect, Side::Server, |_| Op::Connect { socket, peer });
+                self.submit_once(id, Kind::Connect, Side::Server, Op::Connect { socket, peer });
             }
             Submitted::Done(Err(fault)) => self.events.push_back(Event::Connected(Err(fault))),
             Submitted::Pending => unreachable!("opening a socket never waits"),
@@ -542,7 +548,7 @@ impl<E: Engine> Worker<E> {
         let seat = self.slots.find(id).expect("a seat outlives its operations");
         let socket = seat.socket(side);
         if self.buffers_held == 0 {
-            let op = |_: &E| Op::Receive { socket, drained: false };
+            let op = Op::Receive { socket, drained: false };
             self.submit_once(id, Kind::Receive, side, op);
         } else {
             seat.starve(side);
@@ -559,9 +565,13 @@ impl<E: Engine> Worker<E> {
                 continue;
             }
             let socket = seat.socket(side);
-            let op = |_: &E| Op::Receive { socket, drained: false };
+            let op = Op::Receive { socket, drained: false };
             self.submit_once(id, Kind::Receive, side, op);
-            break;
+            // A buffer for each. But a receive that is tried again may find no bytes and take none:
+            // with all buffers back there is nobody left to wait for, so everyone tries.
+            if self.buffers_held > 0 {
+                break;
+            }
         }
     }
 
@@ -617,7 +627,10 @@ impl<E: Engine> Worker<E> {
         let listening = self.listeners[number as usize];
         if let Ok(socket) = result {
             let socket = Fd::new(socket.cast_signed());
-            if self.slots.is_full() || self.accepting == Accepting::Stopped {
+            if self.accepting == Accepting::Stopped {
+                // Accepted before the cancel came through.
+                self.close_unseated(socket);
+            } else if self.slots.is_full() {
                 self.waiting.push_back((listening.listener, socket));
             } else {
                 self.seat(listening.listener, socket);
@@ -683,6 +696,12 @@ impl<E: Engine> Worker<E> {
         self.act(id);
     }
 
+    /// A connection that no session was made for, nor will be.
+    fn close_unseated(&mut self, socket: Fd) {
+        let token = Token::new(0, 0, Kind::Cancel, Side::Client);
+        self.engine.submit(token, Op::Close { socket, farewell: Farewell::Orderly });
+    }
+
     fn await_mail(&mut self) {
         let token = Token::new(0, 0, Kind::Mail, Side::Client);
         self.engine.submit(token, Op::AwaitMail { mailbox: self.mailbox });
@@ -696,9 +715,7 @@ impl<E: Engine> Worker<E> {
         }
         self.stop_accepting(Accepting::Stopped);
         for (_, socket) in std::mem::take(&mut self.waiting) {
-            let token = Token::new(0, 0, Kind::Cancel, Side::Client);
-            let farewell = Farewell::Orderly;
-            self.engine.submit(token, Op::Close { socket, farewell });
+            self.close_unseated(socket);
         }
         for id in self.slots.ids() {
             self.step(id, Event::Stop);

@@ -31,24 +31,32 @@ pub(super) enum Gate {
 /// Bytes that have to wait.
 pub(super) struct Held {
     bytes: Vec<u8>,
-    /// The server has agreed to the upgrade.
-    agreed: bool,
+    verdict: Verdict,
     /// True exactly when earlier bytes are being sent.
     flushing: bool,
-    /// True exactly when too much is held and no receive is pending.
+    /// True exactly when bytes are held and no receive is pending.
     paused: bool,
+}
+
+/// What the server said to the upgrade.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Awaited,
+    Agreed,
+    Refused,
 }
 
 impl Gate {
     /// Until the server agrees to the upgrade.
     pub(super) fn hold(bytes: &[u8]) -> Self {
         let bytes = bytes.to_vec();
-        Self::Held(Held { bytes, agreed: false, flushing: false, paused: false })
+        Self::Held(Held { bytes, verdict: Verdict::Awaited, flushing: false, paused: false })
     }
 
     /// Until what is being sent now has been sent.
     pub(super) fn flushing() -> Self {
-        Self::Held(Held { bytes: Vec::new(), agreed: true, flushing: true, paused: false })
+        let (bytes, verdict) = (Vec::new(), Verdict::Agreed);
+        Self::Held(Held { bytes, verdict, flushing: true, paused: false })
     }
 
     fn shut() -> Self {
@@ -67,13 +75,13 @@ pub(super) enum FromClient {
     Pause,
 }
 
-/// What to do when bytes to the server have been sent.
-pub(super) enum AfterSend {
+/// What the client's half does next.
+pub(super) enum Onward {
     /// Receive on.
     Receive,
-    /// Send these next.
+    /// Send these.
     Send(Vec<u8>),
-    /// A receive is pending already.
+    /// What it is doing: a receive is pending already.
     Nothing,
 }
 
@@ -153,19 +161,32 @@ impl Watch {
         }
     }
 
+    /// Bytes of the client are held, so its EOF has to wait behind them.
+    pub(super) fn holds_back(&self) -> bool {
+        matches!(&self.gate, Gate::Held(held) if !held.bytes.is_empty())
+    }
+
     /// Bytes to the server have been sent.
-    pub(super) fn after_send(&mut self) -> AfterSend {
-        let Gate::Held(held) = &mut self.gate else { return AfterSend::Receive };
+    pub(super) fn after_send(&mut self) -> Onward {
+        let Gate::Held(held) = &mut self.gate else { return Onward::Receive };
         if !held.flushing {
-            // The head itself has been sent; what follows is held, and must be received to be.
-            return AfterSend::Receive;
+            // The head itself has been sent. What follows is held, and must be received to be,
+            // unless the server has answered before it had the whole head.
+            held.paused = true;
+            return match held.verdict {
+                Verdict::Awaited => {
+                    held.paused = false;
+                    Onward::Receive
+                }
+                Verdict::Agreed | Verdict::Refused => self.open_or_shut(),
+            };
         }
         if !held.bytes.is_empty() {
-            return AfterSend::Send(std::mem::take(&mut held.bytes));
+            return Onward::Send(std::mem::take(&mut held.bytes));
         }
         let paused = held.paused;
         self.gate = Gate::Open;
-        if paused { AfterSend::Receive } else { AfterSend::Nothing }
+        if paused { Onward::Receive } else { Onward::Nothing }
     }
 
     /// Bytes came from the server: keeps them and says what may pass now.
@@ -203,6 +224,8 @@ impl Watch {
                 }
                 ResponsePeeked::Head(head) => {
                     if !self.learn(&head, &held[from + head.end..], finish, about, cx) {
+                        // It is read again with what comes: a scanner never goes back.
+                        scanner = ResponseScanner::default();
                         break;
                     }
                     return Some(self.edited(&held, from, &head, about, cx));
@@ -274,27 +297,28 @@ impl Watch {
 
     /// The response has begun: what is held of the client may pass, or never will.
     fn answered(&mut self, agreed: bool) {
-        if let Gate::Held(held) = &mut self.gate {
-            if agreed {
-                held.agreed = true;
-            } else if !held.agreed {
-                self.gate = Gate::shut();
-            }
+        if let Gate::Held(held) = &mut self.gate
+            && held.verdict == Verdict::Awaited
+        {
+            held.verdict = if agreed { Verdict::Agreed } else { Verdict::Refused };
         }
     }
 
-    /// After the server has agreed: what was held of the client, to be sent now.
-    pub(super) fn flush(&mut self) -> Option<Vec<u8>> {
-        let Gate::Held(held) = &mut self.gate else { return None };
-        if !held.agreed || held.flushing {
-            return None;
+    /// After the server has said something, with nothing being sent to it: what was held of the
+    /// client is sent now, or never.
+    pub(super) fn open_or_shut(&mut self) -> Onward {
+        let Gate::Held(held) = &mut self.gate else { return Onward::Nothing };
+        let paused = held.paused;
+        match held.verdict {
+            Verdict::Agreed if !held.bytes.is_empty() => {
+                held.flushing = true;
+                return Onward::Send(std::mem::take(&mut held.bytes));
+            }
+            Verdict::Awaited => return Onward::Nothing,
+            Verdict::Agreed => self.gate = Gate::Open,
+            Verdict::Refused => self.gate = Gate::shut(),
         }
-        if held.bytes.is_empty() {
-            self.gate = Gate::Open;
-            return None;
-        }
-        held.flushing = true;
-        Some(std::mem::take(&mut held.bytes))
+        if paused { Onward::Receive } else { Onward::Nothing }
     }
 }
 
