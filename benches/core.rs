@@ -48,7 +48,7 @@ fn extension(kind: u16, data: &[u8]) -> Vec<u8> {
 /// A ClientHello with name, protocols and padding to the 517 bytes browsers send.
 fn client_hello() -> Vec<u8> {
     let host = b"chat.example.com";
-    let name = [&[0, 0, 19, 0, 0, 16][..], host].concat();
+    let name = [&[0, 19, 0, 0, 16][..], host].concat();
     let protocols = b"\x00\x0c\x02h2\x08http/1.1";
     let mut extensions = [extension(0, &name), extension(16, protocols)].concat();
     let fixed = 5 + 4 + 2 + 32 + 1 + 32 + 2 + 32 + 2 + 2;

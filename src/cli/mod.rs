@@ -118,7 +118,9 @@ pub struct Run {
 /// `ringway demo`.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Accept connections here: IP:PORT, [IPv6]:PORT or unix:/PATH
+    /// Where connections are accepted.
+    // Not in the line above: rustdoc would take the brackets for a link.
+    #[arg(help = "Accept connections here: IP:PORT, [IPv6]:PORT or unix:/PATH")]
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: Address,
 }

@@ -79,10 +79,10 @@ pub(super) enum AfterSend {
 
 enum Response {
     Passing,
-    /// The head is awaited; `from` is where it starts, behind interim heads.
+    /// The final head is awaited. Interim heads (100, 103) do not wait for it: a client may be
+    /// waiting for one before it sends its body.
     Head {
         held: Vec<u8>,
-        from: usize,
         scanner: ResponseScanner,
     },
 }
@@ -101,8 +101,7 @@ pub(super) struct Watch {
 impl Watch {
     /// A request whose response may have to be looked at: see [`Watch::placed`].
     pub(super) fn new(gate: Gate, close: bool, learn_sid: bool) -> Self {
-        let response =
-            Response::Head { held: Vec::new(), from: 0, scanner: ResponseScanner::default() };
+        let response = Response::Head { held: Vec::new(), scanner: ResponseScanner::default() };
         let (learn_cookie, insert_cookie) = (false, false);
         Self { gate, response, close, learn_sid, learn_cookie, insert_cookie }
     }
@@ -188,11 +187,13 @@ impl Watch {
     }
 
     fn pass_response(&mut self, about: &mut About, cx: &Cx<'_>, finish: bool) -> Option<Vec<u8>> {
-        let Response::Head { held, mut from, mut scanner } =
+        let Response::Head { mut held, mut scanner } =
             std::mem::replace(&mut self.response, Response::Passing)
         else {
             return None;
         };
+        // Where the final head starts: interim heads before it pass as they are.
+        let mut from = 0;
         loop {
             match scanner.scan(&held[from..], RESPONSE_HEAD_MAX) {
                 ResponsePeeked::Incomplete if !finish => break,
@@ -212,8 +213,9 @@ impl Watch {
                 }
             }
         }
-        self.response = Response::Head { held, from, scanner };
-        None
+        let rest = held.split_off(from);
+        self.response = Response::Head { held: rest, scanner };
+        (from > 0).then_some(held)
     }
 
     /// Learns what the response tells; false while it may still tell more.
