@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use crate::config::{Config, PoolIndex};
+use crate::config::{Address, Config, PoolIndex};
 use crate::hosts::Hosts;
 use crate::log::Record;
 use crate::metrics::Counters;
@@ -34,18 +34,50 @@ pub struct Shared {
     pub pools: Vec<Pool>,
     /// Set when workers are to stop.
     pub stopping: AtomicBool,
+    /// Set when a worker could not go on.
+    pub failed: AtomicBool,
     /// What every worker reads, so that expiry times mean the same to all.
     pub clock: Clock,
     /// What happened, by worker.
     pub counters: Vec<Counters>,
+    /// The number of each pool's first server among all.
+    first_peers: Vec<u32>,
+    /// Some server wants to know the address a client connected to.
+    tells_local: bool,
 }
 
 impl Shared {
-    /// The peer of each server, numbered through all pools in order.
+    /// At the start.
+    pub fn new(config: Config, pools: Vec<Pool>, workers: usize) -> Self {
+        let mut servers = 0;
+        let first_peers = pools
+            .iter()
+            .map(|pool| {
+                let first = servers;
+                servers += u32::try_from(pool.servers().len()).expect("servers are few");
+                first
+            })
+            .collect();
+        Self {
+            tells_local: pools.iter().any(|pool| pool.spec().send_proxy.is_some()),
+            first_peers,
+            config,
+            pools,
+            stopping: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            clock: Clock::new(),
+            counters: (0..workers).map(|_| Counters::default()).collect(),
+        }
+    }
+
+    /// Servers in the order of their peer numbers: through all pools in turn.
+    pub fn peers(&self) -> Vec<Address> {
+        let servers = self.pools.iter().flat_map(Pool::servers);
+        servers.map(|server| server.address.clone()).collect()
+    }
+
     fn peer(&self, pool: PoolIndex, server: ServerIndex) -> PeerId {
-        let before: usize =
-            self.pools[..pool.0 as usize].iter().map(|pool| pool.servers().len()).sum();
-        PeerId(u32::try_from(before).expect("servers are few") + u32::from(server.0))
+        PeerId(self.first_peers[pool.0 as usize] + u32::from(server.0))
     }
 }
 
@@ -646,8 +678,8 @@ impl<E: Engine> Worker<E> {
 
     fn seat(&mut self, listener: u16, socket: Fd) {
         let client = self.engine.client_address(socket);
-        let wants_local = self.shared.pools.iter().any(|pool| pool.spec().send_proxy.is_some());
-        let local = if wants_local { self.engine.local_address(socket) } else { None };
+        let tells_local = self.shared.tells_local;
+        let local = if tells_local { self.engine.local_address(socket) } else { None };
         self.shared.counters[self.number].accept();
         let mut cx = Cx {
             now_us: self.now_us,

@@ -1,4 +1,4 @@
-//! The ends of a session: refuse (an answer, then a drained close), forward a server's reset, close.
+//! The ends of a session: refuse (answer, drain, close), forward a server's reset, close.
 //! Each ends in [`Action::End`] with its one [`CloseReason`].
 
 use super::{Action, Cx, Event, Next, Phase};

@@ -87,7 +87,8 @@ pub(super) enum Onward {
 
 enum Response {
     Passing,
-    /// The head is awaited.
+    /// The final head is awaited. Interim heads (100, 103) do not wait for it: a client may be
+    /// waiting for one before it sends its body.
     Head {
         held: Vec<u8>,
         scanner: ResponseScanner,
@@ -212,7 +213,7 @@ impl Watch {
         else {
             return None;
         };
-        // Where the head starts, behind interim ones.
+        // Where the final head starts: interim heads before it pass as they are.
         let mut from = 0;
         loop {
             match scanner.scan(&held[from..], RESPONSE_HEAD_MAX) {
@@ -235,9 +236,8 @@ impl Watch {
                 }
             }
         }
-        // Interim heads pass at once: the client may wait for 100 (Continue) to go on.
-        let behind = held.split_off(from);
-        self.response = Response::Head { held: behind, scanner };
+        let rest = held.split_off(from);
+        self.response = Response::Head { held: rest, scanner };
         (from > 0).then_some(held)
     }
 
@@ -254,9 +254,10 @@ impl Watch {
         let pool = &cx.pools[place.pool.0 as usize];
         let mut key = None;
         if self.learn_sid && head.status == 200 {
+            let is_whole = finish || has_all(head, body);
             match sid::find(body) {
                 SidSearch::Found(sid) => key = Some(sid.as_bytes()),
-                SidSearch::NotYet if !finish => return false,
+                SidSearch::NotYet if !is_whole => return false,
                 SidSearch::NotYet | SidSearch::Absent => {}
             }
         }
@@ -319,4 +320,10 @@ impl Watch {
         }
         if paused { Onward::Receive } else { Onward::Nothing }
     }
+}
+
+/// No more of the body will come.
+fn has_all(head: &ResponseHead<'_>, body: &[u8]) -> bool {
+    let length = head.header("content-length").and_then(|value| std::str::from_utf8(value).ok());
+    length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| body.len() >= length)
 }
