@@ -1,0 +1,164 @@
+//! Two halves, copied.
+
+use super::*;
+
+fn relaying() -> Bench {
+    let (bench, sent) = Bench::relaying(RAW, b"");
+    assert!(sent.is_empty());
+    bench
+}
+
+#[test]
+fn bytes_go_both_ways_and_nothing_is_received_before_they_are_sent() {
+    let mut bench = relaying();
+    for (from, to) in [(Client, Server), (Server, Client)] {
+        assert_eq!(bench.from(from, b"abc"), [send(to, 3)]);
+        assert_eq!(bench.sent(to, Ok(3)), [Action::Release(BUFFER), receive(from)]);
+    }
+}
+
+#[test]
+fn what_a_slow_reader_leaves_is_sent_before_more_is_received() {
+    for (result, from) in [(Ok(1), 1), (Err(Fault::WouldBlock), 0)] {
+        let mut bench = relaying();
+        bench.from(Client, b"abc");
+        let left = Action::SendLeft { to: Server, buffer: BUFFER, from, until: 3 };
+        let actions = [left, Action::Await(Client, Readiness::HangUp)];
+        assert_eq!(bench.sent(Server, result), actions);
+        assert_eq!(bench.sent_all(Server, 3 - from), [receive(Client)]);
+    }
+}
+
+#[test]
+fn eof_is_passed_on_and_two_of_them_close() {
+    for (first, reason) in
+        [(Client, CloseReason::ClientClosed), (Server, CloseReason::ServerClosed)]
+    {
+        let mut bench = relaying();
+        let second = first.opposite();
+        let actions = bench.eof(first);
+        assert_eq!(actions[0], Action::Shutdown(second));
+        assert!(matches!(actions[1..], [Action::Deadline { .. }]));
+        // The other half lives on.
+        assert_eq!(bench.from(second, b"abc"), [send(first, 3)]);
+        assert_eq!(bench.sent(first, Ok(3)), [Action::Release(BUFFER), receive(second)]);
+        assert_eq!(bench.step(Event::Deadline), [Action::Await(first, Readiness::HangUp)]);
+        let actions = bench.eof(second);
+        assert_closes(&mut bench, &actions, reason);
+    }
+}
+
+#[test]
+fn a_clients_reset_resets_the_server_at_once() {
+    for (fault, reason) in
+        [(Fault::Reset, CloseReason::ClientReset), (Fault::TimedOut, CloseReason::ClientLost)]
+    {
+        let resets = closes(Farewell::Orderly, Farewell::Reset);
+        let mut bench = relaying();
+        assert_eq!(bench.fault(Client, fault), resets);
+        assert_ends(&mut bench, reason);
+
+        // Seen by a send to it.
+        let mut bench = relaying();
+        bench.from(Server, b"abc");
+        let actions = bench.sent(Client, Err(fault));
+        assert_eq!(actions[0], Action::Release(BUFFER));
+        assert_eq!(actions[1..], resets);
+        assert_ends(&mut bench, reason);
+    }
+    // Seen by the poll of a half that does not read.
+    let mut bench = relaying();
+    bench.from(Client, b"abc");
+    bench.sent(Server, Ok(1));
+    assert_eq!(bench.step(Event::HangUp { side: Client, error: false }), []);
+    let actions = bench.step(Event::HangUp { side: Client, error: true });
+    assert_eq!(actions, closes(Farewell::Orderly, Farewell::Reset));
+}
+
+fn assert_forwards_reset(bench: &mut Bench, actions: &[Action], reason: CloseReason) {
+    let expected = [
+        Action::Close(Server, Farewell::Orderly),
+        Action::Await(Client, Readiness::HangUp),
+        Action::AskUnsent(Client),
+    ];
+    assert_eq!(actions, expected);
+    assert_eq!(bench.step(Event::Closed(Server)), []);
+    // The client may still send and close; it is reset once it has everything.
+    assert_eq!(bench.from(Client, b"abc"), [Action::Release(BUFFER)]);
+    assert_eq!(bench.eof(Client), []);
+    assert!(matches!(bench.step(Event::Unsent(Client, Ok(1)))[..], [Action::Deadline { .. }]));
+    assert_eq!(bench.step(Event::Deadline), [Action::AskUnsent(Client)]);
+    let resets = [Action::NoDeadline, Action::Close(Client, Farewell::Reset)];
+    assert_eq!(bench.step(Event::Unsent(Client, Ok(0))), resets);
+    assert_eq!(bench.step(Event::Closed(Client)), [Action::End(reason)]);
+}
+
+#[test]
+fn a_servers_reset_reaches_the_client_behind_what_came_before() {
+    let mut bench = relaying();
+    let actions = bench.fault(Server, Fault::Reset);
+    assert_forwards_reset(&mut bench, &actions, CloseReason::ServerReset);
+
+    let mut bench = relaying();
+    let actions = bench.fault(Server, Fault::Unreachable);
+    assert_forwards_reset(&mut bench, &actions, CloseReason::ServerLost);
+
+    // A send failed; its half still brings what it said.
+    let mut bench = relaying();
+    bench.from(Client, b"abc");
+    let actions = bench.sent(Server, Err(Fault::Reset));
+    let waits = Action::Await(Client, Readiness::HangUp);
+    assert_eq!(actions, [Action::Release(BUFFER), waits]);
+    assert_eq!(bench.from(Server, b"last"), [send(Client, 4)]);
+    assert_eq!(bench.sent(Client, Ok(4)), [Action::Release(BUFFER), receive(Server)]);
+    let actions = bench.fault(Server, Fault::Reset);
+    assert_forwards_reset(&mut bench, &actions, CloseReason::ServerReset);
+
+    // It had said EOF before.
+    let mut bench = relaying();
+    bench.eof(Server);
+    bench.from(Client, b"abc");
+    let actions = bench.sent(Server, Err(Fault::Reset));
+    assert_forwards_reset(&mut bench, &actions[1..], CloseReason::ServerReset);
+}
+
+#[test]
+fn a_client_that_never_acknowledges_is_reset_in_time() {
+    let mut bench = relaying();
+    bench.fault(Server, Fault::Reset);
+    bench.now_us += 5_000_000;
+    let actions = bench.step(Event::Unsent(Client, Ok(1)));
+    assert_eq!(actions, [Action::NoDeadline, Action::Close(Client, Farewell::Reset)]);
+}
+
+#[test]
+fn a_server_that_broke_and_ends_lets_the_client_read() {
+    let mut bench = relaying();
+    bench.from(Client, b"abc");
+    bench.sent(Server, Err(Fault::Reset));
+    let actions = bench.eof(Server);
+    let receives = Action::Receive { side: Client, drained: false };
+    assert!(matches!(actions[0], Action::Deadline { .. }));
+    assert_eq!(actions[1..], [Action::Shutdown(Client), receives]);
+    let actions = bench.step(Event::Deadline);
+    assert_closes(&mut bench, &actions, CloseReason::ServerClosed);
+}
+
+#[test]
+fn a_short_send_of_owned_bytes_means_it_broke() {
+    let mut bench = relaying();
+    bench.from(Server, b"abc");
+    bench.sent(Client, Ok(1));
+    let actions = bench.sent_all(Client, 1);
+    assert_eq!(actions, closes(Farewell::Orderly, Farewell::Reset));
+}
+
+#[test]
+fn stopping_closes_both_sides() {
+    let mut bench = relaying();
+    let actions = bench.step(Event::Stop);
+    assert_eq!(bench.step(Event::Stop), []);
+    assert_eq!(bench.from(Client, b"late"), [Action::Release(BUFFER)]);
+    assert_eq!(bench.sent(Client, Ok(1)), [Action::Release(BUFFER)]);
+    assert_closes(&mut bench, &actions, CloseReason::Stopped);
+}
