@@ -121,8 +121,7 @@ pub struct Worker<E: Engine> {
 
     slots: Slots<Seat>,
     wheel: Wheel,
-    hosts: Hosts,
-    random: Random,
+    surroundings: Surroundings,
     now_us: u64,
 
     /// Accepted, but no seat was free.
@@ -148,6 +147,30 @@ pub struct Worker<E: Engine> {
     due: Vec<SlotId>,
 }
 
+/// What a step may look at, whatever it is about.
+struct Surroundings {
+    shared: Arc<Shared>,
+    hosts: Hosts,
+    random: Random,
+    buffer_size: u32,
+    pipe_size: u32,
+}
+
+impl Surroundings {
+    fn cx<'a>(&'a mut self, now_us: u64, actions: &'a mut Vec<Action>) -> Cx<'a> {
+        Cx {
+            now_us,
+            config: &self.shared.config,
+            pools: &self.shared.pools,
+            hosts: &mut self.hosts,
+            random: &mut self.random,
+            buffer_size: self.buffer_size,
+            pipe_size: self.pipe_size,
+            actions,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accepting {
     Yes,
@@ -170,6 +193,13 @@ impl<E: Engine> Worker<E> {
         (sessions_max, seed): (usize, u64),
     ) -> Self {
         let now_us = engine.now_us();
+        let surroundings = Surroundings {
+            shared: Arc::clone(&shared),
+            hosts: Hosts::default(),
+            random: Random::new(seed),
+            buffer_size: engine.buffer_size(),
+            pipe_size: engine.pipe_size(),
+        };
         Self {
             engine,
             shared,
@@ -179,8 +209,7 @@ impl<E: Engine> Worker<E> {
             records_to,
             slots: Slots::with_limit(sessions_max),
             wheel: Wheel::new(now_us / 1000),
-            hosts: Hosts::default(),
-            random: Random::new(seed),
+            surroundings,
             now_us,
             waiting: VecDeque::new(),
             accepting: Accepting::Yes,
@@ -334,16 +363,7 @@ impl<E: Engine> Worker<E> {
         };
         let event = Event::Received { side, result: Ok(bytes), buffer, unread };
         let seat = self.slots.find(id).expect("a seat outlives its operations");
-        let mut cx = Cx {
-            now_us: self.now_us,
-            config: &self.shared.config,
-            pools: &self.shared.pools,
-            hosts: &mut self.hosts,
-            random: &mut self.random,
-            buffer_size: self.engine.buffer_size(),
-            pipe_size: self.engine.pipe_size(),
-            actions: &mut self.actions,
-        };
+        let mut cx = self.surroundings.cx(self.now_us, &mut self.actions);
         seat.session.step(event, &mut cx);
         self.act(id);
     }
@@ -367,16 +387,7 @@ impl<E: Engine> Worker<E> {
             }
             let Some(event) = self.events.pop_front() else { break };
             let Some(seat) = self.slots.find(id) else { continue };
-            let mut cx = Cx {
-                now_us: self.now_us,
-                config: &self.shared.config,
-                pools: &self.shared.pools,
-                hosts: &mut self.hosts,
-                random: &mut self.random,
-                buffer_size: self.engine.buffer_size(),
-                pipe_size: self.engine.pipe_size(),
-                actions: &mut actions,
-            };
+            let mut cx = self.surroundings.cx(self.now_us, &mut actions);
             seat.session.step(event, &mut cx);
         }
         self.actions = actions;
@@ -681,16 +692,7 @@ impl<E: Engine> Worker<E> {
         let tells_local = self.shared.tells_local;
         let local = if tells_local { self.engine.local_address(socket) } else { None };
         self.shared.counters[self.number].accept();
-        let mut cx = Cx {
-            now_us: self.now_us,
-            config: &self.shared.config,
-            pools: &self.shared.pools,
-            hosts: &mut self.hosts,
-            random: &mut self.random,
-            buffer_size: self.engine.buffer_size(),
-            pipe_size: self.engine.pipe_size(),
-            actions: &mut self.actions,
-        };
+        let mut cx = self.surroundings.cx(self.now_us, &mut self.actions);
         let session = Session::accept(listener, client, local, &mut cx);
         let id = self.slots.insert(Seat::new(session, socket));
         self.act(id);

@@ -3,23 +3,13 @@
 
 use std::net::SocketAddr;
 
+use super::relay::{self, ClientHalf};
 use super::watch::{Gate, Watch};
-use super::{About, Action, CloseReason, Cx, Event, Next, Phase, Place, answer, close, relay};
+use super::{About, Action, CloseReason, Cx, Event, Next, Phase, Place, answer, close};
 use crate::config::PoolIndex;
 use crate::peek::proxy_protocol;
 use crate::pool::{Key, NoPick, Pool, Tried};
 use crate::sys::{Farewell, Fault, Side};
-
-/// What the client's half is doing meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClientHalf {
-    /// Nothing is pending.
-    Idle,
-    /// A receive is pending.
-    Receiving,
-    /// It has said EOF.
-    Ended,
-}
 
 /// A server is being found.
 pub(super) struct Connecting {

@@ -13,7 +13,6 @@
 //! | open | done | the client may go on as long as it likes |
 //! | done | done | close, with no further shutdown |
 
-use super::connect::ClientHalf;
 use super::watch::{FromClient, Onward, Watch};
 use super::{About, Action, CloseReason, Cx, Event, Next, Phase, PipeState, close};
 use crate::sys::{BufferId, Fault, Readiness, Side};
@@ -30,6 +29,17 @@ const QUIET_TURNS: u8 = 2;
 /// Milliseconds after which a half-closed session watches its silent side for a reset; most are
 /// over long before.
 const HALF_CLOSED_LOOK_MS: u32 = 1_000;
+
+/// What the client's half is doing when relaying starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientHalf {
+    /// Nothing is pending.
+    Idle,
+    /// A receive is pending.
+    Receiving,
+    /// It has said EOF.
+    Ended,
+}
 
 /// Two halves.
 pub(super) struct Relay {

@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 
-use super::connect::{self, ClientHalf, Connecting};
+use super::connect::{self, Connecting};
+use super::relay::ClientHalf;
 use super::watch::{Gate, Watch};
 use super::{About, Cx, Phase};
 use crate::config::{Forwarded, KeepAlive, PoolIndex};
