@@ -1,12 +1,13 @@
 //! One thread, one core, one ring, one descriptor table: turns actions into operations and
 //! completions into events. Loops, never recurses; takes no lock, allocates nothing while relaying.
 
+mod accepting;
 mod seat;
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 use crate::config::{Address, Config, PoolIndex};
@@ -15,7 +16,7 @@ use crate::log::Record;
 use crate::metrics::Counters;
 use crate::pool::{Pool, ServerIndex};
 use crate::random::Random;
-use crate::session::{Action, CloseReason, Cx, Event, PipeState, Session};
+use crate::session::{Action, CloseReason, Cx, Event, PipeState};
 use crate::slots::{SlotId, Slots};
 use crate::sys::clock::Clock;
 use crate::sys::mailbox::Mailbox;
@@ -612,125 +613,8 @@ impl<E: Engine> Worker<E> {
     }
 }
 
-/// Accepting, pausing, stopping.
-impl<E: Engine> Worker<E> {
-    fn accept(&mut self) {
-        for (number, listening) in self.listeners.iter().enumerate() {
-            let op = Op::Accept { listener: listening.socket };
-            self.engine.submit(accept_token(number), op);
-            self.accepts_pending += 1;
-        }
-        self.accepting = Accepting::Yes;
-    }
-
-    fn stop_accepting(&mut self, accepting: Accepting) {
-        if self.accepting == Accepting::Yes {
-            for number in 0..self.listeners.len() {
-                let target = accept_token(number);
-                let token = Token::new(number as u32, 0, Kind::Cancel, Side::Client);
-                self.engine.submit(token, Op::Cancel { target });
-            }
-        }
-        self.accepting = accepting;
-    }
-
-    fn accepted(&mut self, number: u32, result: Result<u32, Fault>, more: bool) {
-        let listening = self.listeners[number as usize];
-        if let Ok(socket) = result {
-            let socket = Fd::new(socket.cast_signed());
-            if self.accepting == Accepting::Stopped {
-                // Accepted before the cancel came through.
-                self.close_unseated(socket);
-            } else if self.slots.is_full() {
-                self.waiting.push_back((listening.listener, socket));
-            } else {
-                self.seat(listening.listener, socket);
-            }
-            if self.slots.is_full() && self.accepting == Accepting::Yes {
-                self.stop_accepting(Accepting::Full);
-            }
-        }
-        if more {
-            return;
-        }
-        self.accepts_pending -= 1;
-        match result {
-            _ if self.accepting != Accepting::Yes => {}
-            Err(Fault::NoDescriptors | Fault::NoMemory | Fault::NoBuffers | Fault::Other(_)) => {
-                self.stop_accepting(Accepting::Until(self.now_us + ACCEPT_PAUSE_US));
-            }
-            // The multishot accept ended of itself (a full completion queue, an aborted
-            // connection).
-            _ => {
-                let op = Op::Accept { listener: listening.socket };
-                self.engine.submit(accept_token(number as usize), op);
-                self.accepts_pending += 1;
-            }
-        }
-    }
-
-    fn resume_accepting(&mut self) {
-        while !self.slots.is_full() && self.accepting != Accepting::Stopped {
-            let Some((listener, socket)) = self.waiting.pop_front() else { break };
-            self.seat(listener, socket);
-        }
-        let resumes = match self.accepting {
-            Accepting::Yes | Accepting::Stopped => false,
-            Accepting::Full => {
-                self.slots.len() <= self.slots.limit() - self.slots.limit().div_ceil(RESUME_SHARE)
-            }
-            Accepting::Until(at_us) => at_us <= self.now_us,
-        };
-        // Accepts that were cancelled complete first, so that none is ever pending twice.
-        if resumes && self.accepts_pending == 0 {
-            self.accept();
-        }
-    }
-
-    fn seat(&mut self, listener: u16, socket: Fd) {
-        let client = self.engine.client_address(socket);
-        let tells_local = self.shared.tells_local;
-        let local = if tells_local { self.engine.local_address(socket) } else { None };
-        self.shared.counters[self.number].accept();
-        let mut cx = self.surroundings.cx(self.now_us, &mut self.actions);
-        let session = Session::accept(listener, client, local, &mut cx);
-        let id = self.slots.insert(Seat::new(session, socket));
-        self.act(id);
-    }
-
-    /// A connection that no session was made for, nor will be.
-    fn close_unseated(&mut self, socket: Fd) {
-        let token = Token::new(0, 0, Kind::Cancel, Side::Client);
-        self.engine.submit(token, Op::Close { socket, farewell: Farewell::Orderly });
-    }
-
-    fn await_mail(&mut self) {
-        let token = Token::new(0, 0, Kind::Mail, Side::Client);
-        self.engine.submit(token, Op::AwaitMail { mailbox: self.mailbox });
-    }
-
-    /// The only mail there is says that it is time to stop.
-    fn mail(&mut self) {
-        if !self.shared.stopping.load(Ordering::Acquire) {
-            self.await_mail();
-            return;
-        }
-        self.stop_accepting(Accepting::Stopped);
-        for (_, socket) in std::mem::take(&mut self.waiting) {
-            self.close_unseated(socket);
-        }
-        for id in self.slots.ids() {
-            self.step(id, Event::Stop);
-        }
-    }
-}
-
 const POLLERR: u32 = 0x8;
 
 fn token(id: SlotId, kind: Kind, side: Side) -> Token {
     Token::new(id.index, id.generation, kind, side)
-}
-
-fn accept_token(number: usize) -> Token {
-    Token::new(number as u32, 0, Kind::Accept, Side::Client)
 }
