@@ -71,6 +71,11 @@ pub(crate) fn available_kib() -> Result<u64, Unreadable> {
     kib(&read("/proc/meminfo")?, "MemAvailable:")
 }
 
+/// Open files of all processes.
+pub(crate) fn files() -> Result<u64, Unreadable> {
+    Ok(numbers("/proc/sys/fs/file-nr")?.first().copied().unwrap_or(0))
+}
+
 fn private_kib(process: &str) -> Result<u64, Unreadable> {
     let text = read(&format!("/proc/{process}/smaps_rollup"))?;
     Ok(kib(&text, "Private_Clean:")? + kib(&text, "Private_Dirty:")?)

@@ -33,7 +33,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use balancer::Balancer;
 use clients::Clients;
 use course::Course;
-use machine::Memory;
+use machine::{Limits, Memory};
 use options::Options;
 use report::{Measured, Ramp};
 use servers::Servers;
@@ -49,6 +49,10 @@ const WORKER_SHARE_PERCENT: usize = 90;
 
 /// Share of the memory available at the start that a ramp may use up.
 const MEMORY_SHARE_PERCENT: u64 = 60;
+
+/// Share of the open files of the whole machine (fs.file-max) that a ramp may bring it to: root may
+/// open more, but no other user could open any.
+const FILES_SHARE_PERCENT: u64 = 95;
 
 /// Without a new session for so long, the ramp is over.
 const STALLED: Duration = Duration::from_secs(20);
@@ -127,6 +131,7 @@ fn measure(options: &Options) -> Result<Measured, Box<dyn std::error::Error>> {
 fn ramp(options: &Options, course: &Course, before: &Memory) -> Result<Ramp, machine::Unreadable> {
     let start = Instant::now();
     let floor_kib = before.available_kib * (100 - MEMORY_SHARE_PERCENT) / 100;
+    let files_most = Limits::now()?.files * FILES_SHARE_PERCENT / 100;
     let (mut last, mut last_growth) = (0, start);
     let mut best_per_s = 0;
     let mut second = Instant::now();
@@ -149,6 +154,8 @@ fn ramp(options: &Options, course: &Course, before: &Memory) -> Result<Ramp, mac
             Some("every session was tried")
         } else if machine::available_kib()? < floor_kib {
             Some("memory: the share a ramp may use is used")
+        } else if machine::files()? > files_most {
+            Some("fs.file-max: the rest is left to other programs")
         } else if last_growth.elapsed() > STALLED {
             Some("no new session for 20 s")
         } else {

@@ -209,11 +209,6 @@ fn memory(out: &mut String, run: &Measured, limits: &Limits) -> std::fmt::Result
     }
     writeln!(
         out,
-        "all memory           {:.0} bytes a session fewer available (other programs' use too)",
-        run.per_session(held.available_kib, before.available_kib)
-    )?;
-    writeln!(
-        out,
         "tcp buffers          {} pages of {}; {} sockets",
         held.tcp_pages, limits.tcp_pages, held.tcp_sockets
     )
