@@ -38,10 +38,10 @@ lint: tools ## formatting, clippy and rustdoc, all without a warning
 
 loom: tools ## every interleaving of the counts that all workers share
 	RUSTFLAGS="--cfg ringway_loom" CARGO_TARGET_DIR=$(TARGET)/loom \
-		$(CARGO) test --profile fast --locked --lib pool::counts
+		$(CARGO) test --profile loom --locked --lib pool::counts
 
 bench: tools ## micro-benchmarks
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench core
 
 scale: tools ## hold N sessions (100,000) through one process: memory, latency, ceiling
 	$(CARGO) bench --locked --bench scale -- $(N) $(SCALE)

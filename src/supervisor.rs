@@ -11,7 +11,7 @@ use std::net::ToSocketAddrs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -23,8 +23,9 @@ use crate::log::{self, Record};
 use crate::metrics::Counters;
 use crate::pool::{Pool, ServerSpec};
 use crate::session::CloseReason;
-use crate::sys::clock::{self, Clock};
+use crate::sys::clock;
 use crate::sys::mailbox::Mailbox;
+use crate::sys::pipes::PIPES_MAX;
 use crate::sys::ring::Ring;
 use crate::sys::token::SLOTS_MAX;
 use crate::sys::{Fd, affinity, socket, table};
@@ -33,6 +34,8 @@ use crate::worker::{Listening, Records, Shared, Worker};
 /// Descriptors of a worker that are no session's: standard streams, ring, listeners, mailboxes,
 /// and pipes.
 const DESCRIPTORS_KEPT_BACK: u64 = 512;
+
+const _: () = assert!(2 * PIPES_MAX < DESCRIPTORS_KEPT_BACK as usize - 64);
 
 /// Descriptors one session needs: the client's and the server's.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
@@ -74,9 +77,7 @@ pub fn run(config: Config, ready: impl FnOnce(&[(String, Address)])) -> Result<(
     let cores = cores(&config.workers)?;
     let listeners = listeners(&config, cores.len())?;
     let pools = pools(&config)?;
-    let counters = cores.iter().map(|_| Counters::default()).collect();
-    let stopping = AtomicBool::new(false);
-    let shared = Arc::new(Shared { config, pools, stopping, clock: Clock::new(), counters });
+    let shared = Arc::new(Shared::new(config, pools, cores.len()));
 
     let control_mailbox = Mailbox::new().map_err(failed("mailbox"))?;
     let (sender, records) = sync_channel(RECORD_BATCHES);
@@ -105,7 +106,6 @@ pub fn run(config: Config, ready: impl FnOnce(&[(String, Address)])) -> Result<(
     stop_workers(&shared, workers)?;
     log::all_of(&records, &shared.config, &shared.pools);
     tell_totals(&shared);
-    listeners.remove_unix_paths();
     result.map_err(failed("control thread"))
 }
 
@@ -197,8 +197,11 @@ impl Listeners {
         let own = |fds: &[OwnedFd]| fds[worker % fds.len()].as_raw_fd();
         self.sockets.iter().map(|(listener, fds)| (*listener, own(fds))).collect()
     }
+}
 
-    fn remove_unix_paths(&self) {
+impl Drop for Listeners {
+    /// Unix sockets leave a path behind.
+    fn drop(&mut self) {
         for (_, address) in &self.bound {
             if let Address::Unix(path) = address
                 && let Err(error) = std::fs::remove_file(path)
@@ -281,6 +284,7 @@ impl Start {
     fn spawn(self) -> Result<Running, Failed> {
         let (tell, ready) = sync_channel(1);
         let (number, mailbox) = (self.number, self.mailbox.clone());
+        let (shared, control_mailbox) = (Arc::clone(&self.shared), self.control_mailbox.clone());
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
@@ -292,7 +296,13 @@ impl Start {
                     }
                 };
                 let _ = tell.send(Ok(()));
-                worker.run()
+                let result = worker.run();
+                if result.is_err() {
+                    // Without this its listeners would go on collecting connections nobody serves.
+                    shared.failed.store(true, Ordering::Release);
+                    control_mailbox.ring();
+                }
+                result
             })
             .map_err(failed("thread for a worker"))?;
         Ok(Running { thread, ready, mailbox, number })
@@ -307,13 +317,8 @@ impl Start {
         if let Err(error) = affinity::pin(self.core) {
             warn!(worker = self.number, core = self.core, %error, "not pinned");
         }
-        let peers: Vec<Address> = self
-            .shared
-            .pools
-            .iter()
-            .flat_map(|pool| pool.servers().iter().map(|server| server.address.clone()))
-            .collect();
-        let engine = Ring::new(&peers, self.shared.config.tcp_keep_alive, self.shared.clock)?;
+        let engine =
+            Ring::new(&self.shared.peers(), self.shared.config.tcp_keep_alive, self.shared.clock)?;
         let listeners = self
             .listeners
             .iter()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use crate::config::{Config, PoolIndex};
+use crate::config::{Address, Config, PoolIndex};
 use crate::hosts::Hosts;
 use crate::log::Record;
 use crate::metrics::Counters;
@@ -34,18 +34,50 @@ pub struct Shared {
     pub pools: Vec<Pool>,
     /// Set when workers are to stop.
     pub stopping: AtomicBool,
+    /// Set when a worker could not go on.
+    pub failed: AtomicBool,
     /// What every worker reads, so that expiry times mean the same to all.
     pub clock: Clock,
     /// What happened, by worker.
     pub counters: Vec<Counters>,
+    /// The number of each pool's first server among all.
+    first_peers: Vec<u32>,
+    /// Some server wants to know the address a client connected to.
+    tells_local: bool,
 }
 
 impl Shared {
-    /// The peer of each server, numbered through all pools in order.
+    /// At the start.
+    pub fn new(config: Config, pools: Vec<Pool>, workers: usize) -> Self {
+        let mut servers = 0;
+        let first_peers = pools
+            .iter()
+            .map(|pool| {
+                let first = servers;
+                servers += u32::try_from(pool.servers().len()).expect("servers are few");
+                first
+            })
+            .collect();
+        Self {
+            tells_local: pools.iter().any(|pool| pool.spec().send_proxy.is_some()),
+            first_peers,
+            config,
+            pools,
+            stopping: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            clock: Clock::new(),
+            counters: (0..workers).map(|_| Counters::default()).collect(),
+        }
+    }
+
+    /// Servers in the order of their peer numbers: through all pools in turn.
+    pub fn peers(&self) -> Vec<Address> {
+        let servers = self.pools.iter().flat_map(Pool::servers);
+        servers.map(|server| server.address.clone()).collect()
+    }
+
     fn peer(&self, pool: PoolIndex, server: ServerIndex) -> PeerId {
-        let before: usize =
-            self.pools[..pool.0 as usize].iter().map(|pool| pool.servers().len()).sum();
-        PeerId(u32::try_from(before).expect("servers are few") + u32::from(server.0))
+        PeerId(self.first_peers[pool.0 as usize] + u32::from(server.0))
     }
 }
 
@@ -167,8 +199,7 @@ impl<E: Engine> Worker<E> {
 
     /// Serves until stopped and every session has ended.
     pub fn run(&mut self) -> io::Result<()> {
-        self.await_mail();
-        self.accept();
+        self.start();
         while !self.is_over() {
             self.turn()?;
         }
@@ -176,11 +207,22 @@ impl<E: Engine> Worker<E> {
         Ok(())
     }
 
-    fn is_over(&self) -> bool {
+    /// Starts to accept and to listen for mail; once, before the first turn.
+    pub fn start(&mut self) {
+        self.await_mail();
+        self.accept();
+    }
+
+    /// Stopped, and every session has ended.
+    pub fn is_over(&self) -> bool {
         self.accepting == Accepting::Stopped && self.accepts_pending == 0 && self.slots.is_empty()
     }
 
-    fn turn(&mut self) -> io::Result<()> {
+    /// Waits for completions, takes them up, and carries out what follows.
+    ///
+    /// # Errors
+    /// The engine cannot go on.
+    pub fn turn(&mut self) -> io::Result<()> {
         let timeout_us = if self.done.is_empty() { self.timeout_us() } else { Some(0) };
         let mut completions = std::mem::take(&mut self.completions);
         completions.append(&mut self.done);
@@ -346,23 +388,23 @@ impl<E: Engine> Worker<E> {
         match action {
             Action::Receive { side, drained } => {
                 let socket = seat.socket(side);
-                self.submit_once(id, Kind::Receive, side, |_| Op::Receive { socket, drained });
+                self.submit_once(id, Kind::Receive, side, Op::Receive { socket, drained });
             }
             Action::Send { to, buffer, from, until } => {
                 let socket = seat.socket(to);
-                let op = |_: &E| Op::Send { socket, buffer, from, to: until };
+                let op = Op::Send { socket, buffer, from, to: until };
                 self.submit_once(id, Kind::Send, to, op);
             }
             Action::SendLeft { to, buffer, from, until } => {
                 let socket = seat.socket(to);
                 let bytes = self.engine.bytes(buffer, until)[from as usize..].to_vec();
                 self.give_back(buffer);
-                let op = |_: &E| Op::SendAll { socket, bytes, full: true };
+                let op = Op::SendAll { socket, bytes, full: true };
                 self.submit_once(id, Kind::SendAll, to, op);
             }
             Action::SendAll { to, bytes } => {
                 let socket = seat.socket(to);
-                let op = |_: &E| Op::SendAll { socket, bytes, full: false };
+                let op = Op::SendAll { socket, bytes, full: false };
                 self.submit_once(id, Kind::SendAll, to, op);
             }
             Action::Release(buffer) => self.give_back(buffer),
@@ -372,11 +414,11 @@ impl<E: Engine> Worker<E> {
                     Readiness::Readable => Kind::Readable,
                     Readiness::HangUp => Kind::HangUp,
                 };
-                self.submit_once(id, kind, side, |_| Op::Await { socket, readiness });
+                self.submit_once(id, kind, side, Op::Await { socket, readiness });
             }
             Action::AwaitRoom(side) => {
                 let socket = seat.socket(side);
-                self.submit_once(id, Kind::Room, side, |_| Op::AwaitRoom { socket });
+                self.submit_once(id, Kind::Room, side, Op::AwaitRoom { socket });
             }
             Action::Connect { pool, server, data_in_hand } => {
                 self.connect(id, pool, server, data_in_hand);
@@ -431,21 +473,17 @@ impl<E: Engine> Worker<E> {
     }
 
     /// Submits unless the same is pending on that side.
-    fn submit_once(&mut self, id: SlotId, kind: Kind, side: Side, op: impl FnOnce(&E) -> Op) {
+    fn submit_once(&mut self, id: SlotId, kind: Kind, side: Side, op: Op) {
         let seat = self.slots.find(id).expect("a seat lives until its End");
         if !seat.now_pending(kind, side) {
             return;
         }
-        let op = op(&self.engine);
-        if let Submitted::Done(result) = self.engine.submit(token(id, kind, side), op) {
-            let completion = Completion {
-                token: token(id, kind, side),
-                result,
-                buffer: None,
-                more: false,
-                unread: false,
-            };
-            self.done.push(completion);
+        let token = match op {
+            Op::Send { buffer, .. } => token(id, kind, side).with_buffer(buffer),
+            _ => token(id, kind, side),
+        };
+        if let Submitted::Done(result) = self.engine.submit(token, op) {
+            self.done.push(Completion { token, result, buffer: None, more: false, unread: false });
         }
     }
 
@@ -457,7 +495,7 @@ impl<E: Engine> Worker<E> {
                 let socket = Fd::new(number.cast_signed());
                 let seat = self.slots.find(id).expect("a seat lives until its End");
                 seat.open(Side::Server, socket);
-                self.submit_once(id, Kind::Connect, Side::Server, |_| Op::Connect { socket, peer });
+                self.submit_once(id, Kind::Connect, Side::Server, Op::Connect { socket, peer });
             }
             Submitted::Done(Err(fault)) => self.events.push_back(Event::Connected(Err(fault))),
             Submitted::Pending => unreachable!("opening a socket never waits"),
@@ -510,7 +548,7 @@ impl<E: Engine> Worker<E> {
         let seat = self.slots.find(id).expect("a seat outlives its operations");
         let socket = seat.socket(side);
         if self.buffers_held == 0 {
-            let op = |_: &E| Op::Receive { socket, drained: false };
+            let op = Op::Receive { socket, drained: false };
             self.submit_once(id, Kind::Receive, side, op);
         } else {
             seat.starve(side);
@@ -527,9 +565,13 @@ impl<E: Engine> Worker<E> {
                 continue;
             }
             let socket = seat.socket(side);
-            let op = |_: &E| Op::Receive { socket, drained: false };
+            let op = Op::Receive { socket, drained: false };
             self.submit_once(id, Kind::Receive, side, op);
-            break;
+            // A buffer for each. But a receive that is tried again may find no bytes and take none:
+            // with all buffers back there is nobody left to wait for, so everyone tries.
+            if self.buffers_held > 0 {
+                break;
+            }
         }
     }
 
@@ -585,7 +627,10 @@ impl<E: Engine> Worker<E> {
         let listening = self.listeners[number as usize];
         if let Ok(socket) = result {
             let socket = Fd::new(socket.cast_signed());
-            if self.slots.is_full() || self.accepting == Accepting::Stopped {
+            if self.accepting == Accepting::Stopped {
+                // Accepted before the cancel came through.
+                self.close_unseated(socket);
+            } else if self.slots.is_full() {
                 self.waiting.push_back((listening.listener, socket));
             } else {
                 self.seat(listening.listener, socket);
@@ -633,8 +678,8 @@ impl<E: Engine> Worker<E> {
 
     fn seat(&mut self, listener: u16, socket: Fd) {
         let client = self.engine.client_address(socket);
-        let wants_local = self.shared.pools.iter().any(|pool| pool.spec().send_proxy.is_some());
-        let local = if wants_local { self.engine.local_address(socket) } else { None };
+        let tells_local = self.shared.tells_local;
+        let local = if tells_local { self.engine.local_address(socket) } else { None };
         self.shared.counters[self.number].accept();
         let mut cx = Cx {
             now_us: self.now_us,
@@ -651,6 +696,12 @@ impl<E: Engine> Worker<E> {
         self.act(id);
     }
 
+    /// A connection that no session was made for, nor will be.
+    fn close_unseated(&mut self, socket: Fd) {
+        let token = Token::new(0, 0, Kind::Cancel, Side::Client);
+        self.engine.submit(token, Op::Close { socket, farewell: Farewell::Orderly });
+    }
+
     fn await_mail(&mut self) {
         let token = Token::new(0, 0, Kind::Mail, Side::Client);
         self.engine.submit(token, Op::AwaitMail { mailbox: self.mailbox });
@@ -664,9 +715,7 @@ impl<E: Engine> Worker<E> {
         }
         self.stop_accepting(Accepting::Stopped);
         for (_, socket) in std::mem::take(&mut self.waiting) {
-            let token = Token::new(0, 0, Kind::Cancel, Side::Client);
-            let farewell = Farewell::Orderly;
-            self.engine.submit(token, Op::Close { socket, farewell });
+            self.close_unseated(socket);
         }
         for id in self.slots.ids() {
             self.step(id, Event::Stop);

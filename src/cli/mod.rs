@@ -24,7 +24,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// What is logged on standard error: error, warn, info or debug, each with those before it
+    /// What is logged on standard output: error, warn, info or debug, each with those before it
     #[arg(long, value_name = "LEVEL", value_enum, default_value = "info", global = true)]
     #[arg(hide_possible_values = true, help_heading = "Logs")]
     pub log: Level,
@@ -118,7 +118,9 @@ pub struct Run {
 /// `ringway demo`.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Accept connections here: IP:PORT, [IPv6]:PORT or unix:/PATH
+    /// Where connections are accepted.
+    // Not in the line above: rustdoc would take the brackets for a link.
+    #[arg(help = "Accept connections here: IP:PORT, [IPv6]:PORT or unix:/PATH")]
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: Address,
 }

@@ -104,7 +104,7 @@ pub(super) struct ListenerFile {
     #[schemars(range(min = AUTO_TIMEOUT_MS.min, max = AUTO_TIMEOUT_MS.max))]
     #[schemars(default = "whole::<{ AUTO_TIMEOUT_MS.default }>")]
     pub(super) auto_timeout_ms: u32,
-    /// Bytes a request head, ClientHello or PROXY header may have.
+    /// Bytes a request head or ClientHello may have.
     #[schemars(range(min = HEAD_MAX_BYTES.min, max = HEAD_MAX_BYTES.max))]
     #[schemars(default = "whole::<{ HEAD_MAX_BYTES.default }>")]
     pub(super) head_max_bytes: u32,

@@ -165,7 +165,7 @@ pub struct Listener {
     pub peek_timeout_ms: u32,
     /// Milliseconds `auto` waits for a first byte before it goes on as `none`.
     pub auto_timeout_ms: u32,
-    /// Bytes a request head, ClientHello or PROXY header may have: 1,024 to 65,536.
+    /// Bytes a request head or ClientHello may have: 1,024 to 65,536.
     pub head_max_bytes: u32,
 }
 

@@ -5,6 +5,7 @@
 //! and signals work there too.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ async fn signal() -> io::Result<()> {
     Ok(())
 }
 
-/// Serves until SIGTERM or SIGINT. `mailbox` is rung when `records` has something.
+/// Serves until SIGTERM, SIGINT, or the failure of a worker. `mailbox` is rung when `records` has something.
 pub(crate) fn run(
     shared: &Shared,
     records: &Receiver<Vec<Record>>,
@@ -59,6 +60,10 @@ async fn write_lines(
         result?;
         count = buffer;
         log::all_of(records, &shared.config, &shared.pools);
+        if shared.failed.load(Ordering::Acquire) {
+            // The supervisor stops the others and says what it was.
+            return Ok(());
+        }
     }
 }
 

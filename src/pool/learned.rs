@@ -218,7 +218,7 @@ fn locked(shard: &Mutex<HashTable<Entry>>) -> MutexGuard<'_, HashTable<Entry>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes the entry that expired or will expire first among a few behind a bucket chosen by `hash`.
+/// Removes the entry that expires first among a few behind a bucket chosen by `hash`.
 fn evict_one(shard: &mut HashTable<Entry>, hash: u64) -> bool {
     let buckets = shard.num_buckets();
     if shard.is_empty() || buckets == 0 {

@@ -190,7 +190,9 @@ fn socketio(
     learned: &Learned,
 ) -> Option<(KeyKind, Leads)> {
     let Some(sid) = head.query("sid").filter(|sid| !sid.is_empty()) else {
-        return head.query("EIO").map(|_| (KeyKind::Handshake, Leads::Nowhere));
+        // A preflight (OPTIONS) gets no sid, and would take the turn of the handshake behind it.
+        let is_handshake = head.method == "GET" && head.query("EIO").is_some();
+        return is_handshake.then_some((KeyKind::Handshake, Leads::Nowhere));
     };
     // What a server made of characters that may not stand in a query comes back encoded.
     let sid: Vec<u8> = percent_decoded(sid.as_bytes()).collect();

@@ -1,4 +1,4 @@
-//! The ends of a session: refuse (an answer, then a drained close), forward a server's reset, close.
+//! The ends of a session: refuse (answer, drain, close), forward a server's reset, close.
 //! Each ends in [`Action::End`] with its one [`CloseReason`].
 
 use super::{Action, Cx, Event, Next, Phase};
@@ -148,6 +148,8 @@ pub(super) struct Refusing {
     /// True exactly when a receive is pending.
     receiving: bool,
     answered: bool,
+    /// The client has said EOF, and still reads.
+    ended: bool,
     drained: u64,
 }
 
@@ -160,13 +162,13 @@ pub(super) fn refuse(
 ) -> Phase {
     cx.deadline_in(LINGER_MS);
     cx.act(Action::SendAll { to: Side::Client, bytes: answer });
-    Phase::Refuse(Refusing { reason, receiving, answered: false, drained: 0 })
+    Phase::Refuse(Refusing { reason, receiving, answered: false, ended: false, drained: 0 })
 }
 
 /// Says EOF, drains, closes: for a client that still sends to a server that has finished.
 pub(super) fn linger(reason: CloseReason, receiving: bool, cx: &mut Cx<'_>) -> Phase {
     cx.deadline_in(LINGER_MS);
-    let mut refusing = Refusing { reason, receiving, answered: true, drained: 0 };
+    let mut refusing = Refusing { reason, receiving, answered: true, ended: false, drained: 0 };
     cx.act(Action::Shutdown(Side::Client));
     refusing.receive(cx);
     Phase::Refuse(refusing)
@@ -176,6 +178,9 @@ impl Refusing {
     pub(super) fn step(&mut self, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
         match event {
             Event::SentAll { .. } => {
+                if self.ended {
+                    return Next::To(close(self.reason, cx));
+                }
                 self.answered = true;
                 cx.act(Action::Shutdown(Side::Client));
                 self.receive(cx);
@@ -191,6 +196,10 @@ impl Refusing {
                     Ok(bytes) if !bytes.is_empty() && self.drained < LINGER_BYTES => {
                         self.drained += bytes.len() as u64;
                         self.receive(cx);
+                        Next::Stay
+                    }
+                    Ok([]) if !self.answered => {
+                        self.ended = true;
                         Next::Stay
                     }
                     _ => Next::To(close(self.reason, cx)),

@@ -19,6 +19,9 @@ mod watch;
 mod answer;
 mod close;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -336,16 +339,5 @@ impl Session {
     pub fn leave(mut self, pools: &[Pool], now_ms: u64) -> About {
         connect::leave_place(&mut self.about, pools, now_ms);
         self.about
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_stays_small() {
-        // 10,000 idle sessions must fit in 0.3 KiB each, with what the worker keeps beside them.
-        assert!(size_of::<Session>() <= 200, "{} bytes", size_of::<Session>());
     }
 }

@@ -73,7 +73,8 @@ impl Peeking {
                     }
                 }
             }
-            Event::Received { result: Err(fault), .. } => {
+            Event::Received { result: Err(fault), buffer, .. } => {
+                cx.release(buffer);
                 let reason = match fault {
                     Fault::TimedOut | Fault::Unreachable => CloseReason::ClientLost,
                     _ => CloseReason::ClientReset,
@@ -116,7 +117,6 @@ impl Peeking {
         let max = listener.head_max_bytes as usize;
         match &mut self.stage {
             Stage::Http(scanner) => match scanner.scan(&self.held, max) {
-                Peeked::Incomplete if self.held.is_empty() => None,
                 Peeked::Incomplete => None,
                 Peeked::Foreign(_) => Some(self.go_on_as_none(about, cx)),
                 Peeked::Head(head) => {
@@ -144,8 +144,8 @@ impl Peeking {
     }
 
     fn set_deadline(&mut self, about: &About, cx: &mut Cx<'_>) {
-        let auto_ms =
-            about.accepted_us / 1000 + u64::from(about.listener(cx.config).auto_timeout_ms);
+        // From now, not from accept: a PROXY header may have taken its time.
+        let auto_ms = cx.now_ms() + u64::from(about.listener(cx.config).auto_timeout_ms);
         let at_ms = match self.stage {
             Stage::FirstByte => auto_ms.min(self.deadline_ms),
             _ => self.deadline_ms,

@@ -14,7 +14,7 @@
 //! | done | done | close, with no further shutdown |
 
 use super::connect::ClientHalf;
-use super::watch::{AfterSend, FromClient, Watch};
+use super::watch::{FromClient, Onward, Watch};
 use super::{About, Action, CloseReason, Cx, Event, Next, Phase, PipeState, close};
 use crate::sys::{BufferId, Fault, Readiness, Side};
 
@@ -190,6 +190,7 @@ impl Relay {
                     }
                     FromClient::Pause => {
                         cx.release(Some(buffer));
+                        cx.act(Action::Await(side, Readiness::HangUp));
                         return Next::Stay;
                     }
                 }
@@ -219,22 +220,39 @@ impl Relay {
     fn watched_response(&mut self, bytes: &[u8], about: &mut About, cx: &mut Cx<'_>) -> Next {
         let Some(watch) = &mut self.watch else { return Next::Stay };
         if let Some(passed) = watch.server_sent(bytes, about, cx) {
-            self.response_passed(passed, cx);
-        } else {
-            // Without a deadline: what is held is of no use to the client without its rest.
-            self.receive(Side::Server, cx);
+            return self.response_passed(passed, cx);
         }
+        // Without a deadline: what is held is of no use to the client without its rest.
+        self.receive(Side::Server, cx);
         Next::Stay
     }
 
-    fn response_passed(&mut self, passed: Vec<u8>, cx: &mut Cx<'_>) {
+    /// Passes a response on.
+    fn response_passed(&mut self, passed: Vec<u8>, cx: &mut Cx<'_>) -> Next {
         self.send_all(Side::Client, passed, cx);
-        let client_is_open = self.half(Side::Client).stage == Stage::Open;
-        let watch = self.watch.as_mut().filter(|_| client_is_open);
-        if let Some(held) = watch.and_then(|watch| watch.flush()) {
-            self.send_all(Side::Server, held, cx);
+        self.client_goes_on(cx)
+    }
+
+    /// The server has answered, or never will: what was held of the client is due.
+    fn client_goes_on(&mut self, cx: &mut Cx<'_>) -> Next {
+        let client = self.half(Side::Client);
+        let (stage, is_sending) = (client.stage, !client.sending.is_empty());
+        if client.is_over() || is_sending {
+            // In the second case what has been sent asks again.
+            return Next::Stay;
         }
+        let Some(watch) = &mut self.watch else { return Next::Stay };
+        let (onward, holds_back) = (watch.open_or_shut(), watch.holds_back());
         self.drop_watch_if_over();
+        match (onward, stage) {
+            (Onward::Send(bytes), _) => self.send_all(Side::Server, bytes, cx),
+            (_, Stage::Draining(ending)) if !holds_back => {
+                return self.drained(Side::Client, ending, cx);
+            }
+            (Onward::Receive, _) => self.receive(Side::Client, cx),
+            (Onward::Nothing, _) => {}
+        }
+        Next::Stay
     }
 
     fn sent(
@@ -282,12 +300,12 @@ impl Relay {
         half.sending = 0..0;
         if let Some(watch) = self.watch.as_mut().filter(|_| from == Side::Client) {
             match watch.after_send() {
-                AfterSend::Receive => {}
-                AfterSend::Send(bytes) => {
+                Onward::Receive => {}
+                Onward::Send(bytes) => {
                     self.send_all(Side::Server, bytes, cx);
                     return Next::Stay;
                 }
-                AfterSend::Nothing => {
+                Onward::Nothing => {
                     self.drop_watch_if_over();
                     if self.half(from).stage == Stage::Open {
                         return Next::Stay;
@@ -342,11 +360,19 @@ impl Relay {
         self.half(side).stage = Stage::Draining(ending);
         if side == Side::Server
             && let Some(watch) = &mut self.watch
-            && let Some(passed) = watch.give_up_response(about, cx)
         {
-            self.response_passed(passed, cx);
+            if let Some(passed) = watch.give_up_response(about, cx) {
+                return self.response_passed(passed, cx);
+            }
+            if let Next::To(phase) = self.client_goes_on(cx) {
+                return Next::To(phase);
+            }
         }
         if !self.half(side).sending.is_empty() {
+            return Next::Stay;
+        }
+        if side == Side::Client && self.watch.as_ref().is_some_and(|watch| watch.holds_back()) {
+            cx.act(Action::Await(side, Readiness::HangUp));
             return Next::Stay;
         }
         self.drained(side, ending, cx)

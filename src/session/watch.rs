@@ -31,24 +31,32 @@ pub(super) enum Gate {
 /// Bytes that have to wait.
 pub(super) struct Held {
     bytes: Vec<u8>,
-    /// The server has agreed to the upgrade.
-    agreed: bool,
+    verdict: Verdict,
     /// True exactly when earlier bytes are being sent.
     flushing: bool,
-    /// True exactly when too much is held and no receive is pending.
+    /// True exactly when bytes are held and no receive is pending.
     paused: bool,
+}
+
+/// What the server said to the upgrade.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Awaited,
+    Agreed,
+    Refused,
 }
 
 impl Gate {
     /// Until the server agrees to the upgrade.
     pub(super) fn hold(bytes: &[u8]) -> Self {
         let bytes = bytes.to_vec();
-        Self::Held(Held { bytes, agreed: false, flushing: false, paused: false })
+        Self::Held(Held { bytes, verdict: Verdict::Awaited, flushing: false, paused: false })
     }
 
     /// Until what is being sent now has been sent.
     pub(super) fn flushing() -> Self {
-        Self::Held(Held { bytes: Vec::new(), agreed: true, flushing: true, paused: false })
+        let (bytes, verdict) = (Vec::new(), Verdict::Agreed);
+        Self::Held(Held { bytes, verdict, flushing: true, paused: false })
     }
 
     fn shut() -> Self {
@@ -67,22 +75,22 @@ pub(super) enum FromClient {
     Pause,
 }
 
-/// What to do when bytes to the server have been sent.
-pub(super) enum AfterSend {
+/// What the client's half does next.
+pub(super) enum Onward {
     /// Receive on.
     Receive,
-    /// Send these next.
+    /// Send these.
     Send(Vec<u8>),
-    /// A receive is pending already.
+    /// What it is doing: a receive is pending already.
     Nothing,
 }
 
 enum Response {
     Passing,
-    /// The head is awaited; `from` is where it starts, behind interim heads.
+    /// The final head is awaited. Interim heads (100, 103) do not wait for it: a client may be
+    /// waiting for one before it sends its body.
     Head {
         held: Vec<u8>,
-        from: usize,
         scanner: ResponseScanner,
     },
 }
@@ -101,8 +109,7 @@ pub(super) struct Watch {
 impl Watch {
     /// A request whose response may have to be looked at: see [`Watch::placed`].
     pub(super) fn new(gate: Gate, close: bool, learn_sid: bool) -> Self {
-        let response =
-            Response::Head { held: Vec::new(), from: 0, scanner: ResponseScanner::default() };
+        let response = Response::Head { held: Vec::new(), scanner: ResponseScanner::default() };
         let (learn_cookie, insert_cookie) = (false, false);
         Self { gate, response, close, learn_sid, learn_cookie, insert_cookie }
     }
@@ -154,19 +161,32 @@ impl Watch {
         }
     }
 
+    /// Bytes of the client are held, so its EOF has to wait behind them.
+    pub(super) fn holds_back(&self) -> bool {
+        matches!(&self.gate, Gate::Held(held) if !held.bytes.is_empty())
+    }
+
     /// Bytes to the server have been sent.
-    pub(super) fn after_send(&mut self) -> AfterSend {
-        let Gate::Held(held) = &mut self.gate else { return AfterSend::Receive };
+    pub(super) fn after_send(&mut self) -> Onward {
+        let Gate::Held(held) = &mut self.gate else { return Onward::Receive };
         if !held.flushing {
-            // The head itself has been sent; what follows is held, and must be received to be.
-            return AfterSend::Receive;
+            // The head itself has been sent. What follows is held, and must be received to be,
+            // unless the server has answered before it had the whole head.
+            held.paused = true;
+            return match held.verdict {
+                Verdict::Awaited => {
+                    held.paused = false;
+                    Onward::Receive
+                }
+                Verdict::Agreed | Verdict::Refused => self.open_or_shut(),
+            };
         }
         if !held.bytes.is_empty() {
-            return AfterSend::Send(std::mem::take(&mut held.bytes));
+            return Onward::Send(std::mem::take(&mut held.bytes));
         }
         let paused = held.paused;
         self.gate = Gate::Open;
-        if paused { AfterSend::Receive } else { AfterSend::Nothing }
+        if paused { Onward::Receive } else { Onward::Nothing }
     }
 
     /// Bytes came from the server: keeps them and says what may pass now.
@@ -188,11 +208,13 @@ impl Watch {
     }
 
     fn pass_response(&mut self, about: &mut About, cx: &Cx<'_>, finish: bool) -> Option<Vec<u8>> {
-        let Response::Head { held, mut from, mut scanner } =
+        let Response::Head { mut held, mut scanner } =
             std::mem::replace(&mut self.response, Response::Passing)
         else {
             return None;
         };
+        // Where the final head starts: interim heads before it pass as they are.
+        let mut from = 0;
         loop {
             match scanner.scan(&held[from..], RESPONSE_HEAD_MAX) {
                 ResponsePeeked::Incomplete if !finish => break,
@@ -202,6 +224,8 @@ impl Watch {
                 }
                 ResponsePeeked::Head(head) => {
                     if !self.learn(&head, &held[from + head.end..], finish, about, cx) {
+                        // It is read again with what comes: a scanner never goes back.
+                        scanner = ResponseScanner::default();
                         break;
                     }
                     return Some(self.edited(&held, from, &head, about, cx));
@@ -212,8 +236,9 @@ impl Watch {
                 }
             }
         }
-        self.response = Response::Head { held, from, scanner };
-        None
+        let rest = held.split_off(from);
+        self.response = Response::Head { held: rest, scanner };
+        (from > 0).then_some(held)
     }
 
     /// Learns what the response tells; false while it may still tell more.
@@ -229,9 +254,10 @@ impl Watch {
         let pool = &cx.pools[place.pool.0 as usize];
         let mut key = None;
         if self.learn_sid && head.status == 200 {
+            let is_whole = finish || has_all(head, body);
             match sid::find(body) {
                 SidSearch::Found(sid) => key = Some(sid.as_bytes()),
-                SidSearch::NotYet if !finish => return false,
+                SidSearch::NotYet if !is_whole => return false,
                 SidSearch::NotYet | SidSearch::Absent => {}
             }
         }
@@ -271,26 +297,33 @@ impl Watch {
 
     /// The response has begun: what is held of the client may pass, or never will.
     fn answered(&mut self, agreed: bool) {
-        if let Gate::Held(held) = &mut self.gate {
-            if agreed {
-                held.agreed = true;
-            } else if !held.agreed {
-                self.gate = Gate::shut();
-            }
+        if let Gate::Held(held) = &mut self.gate
+            && held.verdict == Verdict::Awaited
+        {
+            held.verdict = if agreed { Verdict::Agreed } else { Verdict::Refused };
         }
     }
 
-    /// After the server has agreed: what was held of the client, to be sent now.
-    pub(super) fn flush(&mut self) -> Option<Vec<u8>> {
-        let Gate::Held(held) = &mut self.gate else { return None };
-        if !held.agreed || held.flushing {
-            return None;
+    /// After the server has said something, with nothing being sent to it: what was held of the
+    /// client is sent now, or never.
+    pub(super) fn open_or_shut(&mut self) -> Onward {
+        let Gate::Held(held) = &mut self.gate else { return Onward::Nothing };
+        let paused = held.paused;
+        match held.verdict {
+            Verdict::Agreed if !held.bytes.is_empty() => {
+                held.flushing = true;
+                return Onward::Send(std::mem::take(&mut held.bytes));
+            }
+            Verdict::Awaited => return Onward::Nothing,
+            Verdict::Agreed => self.gate = Gate::Open,
+            Verdict::Refused => self.gate = Gate::shut(),
         }
-        if held.bytes.is_empty() {
-            self.gate = Gate::Open;
-            return None;
-        }
-        held.flushing = true;
-        Some(std::mem::take(&mut held.bytes))
+        if paused { Onward::Receive } else { Onward::Nothing }
     }
+}
+
+/// No more of the body will come.
+fn has_all(head: &ResponseHead<'_>, body: &[u8]) -> bool {
+    let length = head.header("content-length").and_then(|value| std::str::from_utf8(value).ok());
+    length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| body.len() >= length)
 }

@@ -4,6 +4,9 @@
 //! [`Submitted::Done`] at once or [`Submitted::Pending`] until a [`Completion`] with the same
 //! [`Token`] is reaped. The rules, for every engine:
 //!
+//! * The token of an [`Op::Send`] names its buffer too, so that whoever completes it can say which.
+//! * [`Op::Accept`] and [`Op::Receive`] are never done at once: a result alone would not say
+//!   enough.
 //! * A pending operation completes exactly once (accepting: any number of times, the last one
 //!   without `more`). Cancelling it does not change that: it completes sooner, often with
 //!   [`Fault::Cancelled`].

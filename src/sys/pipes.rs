@@ -17,6 +17,10 @@ pub const PIPE_SIZE: u32 = 256 * 1024;
 /// Pipes kept empty; each keeps two descriptors.
 const POOLED_MAX: usize = 64;
 
+/// Pipes at all: what they take of the descriptors that are kept back for other things than
+/// sessions. Beyond it bytes are copied.
+pub const PIPES_MAX: usize = 192;
+
 struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,
@@ -34,6 +38,9 @@ impl Pipes {
     pub fn take(&mut self) -> Result<PipeId, Fault> {
         if let Some(pipe) = self.idle.pop() {
             return Ok(pipe);
+        }
+        if self.all.len() >= PIPES_MAX {
+            return Err(Fault::NoDescriptors);
         }
         let (reader, writer) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
             .map_err(|errno| Fault::from_errno(errno as i32))?;

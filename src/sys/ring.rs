@@ -102,7 +102,7 @@ impl Ring {
         let entry = opcode::Send::new(types::Fd(socket.number()), bytes.as_ptr(), to - from)
             .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
             .build();
-        self.push(entry, token.with_buffer(buffer))
+        self.push(entry, token)
     }
 
     fn send_all(&mut self, token: Token, socket: Fd, bytes: Vec<u8>, full: bool) -> Submitted {

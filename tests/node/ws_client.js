@@ -2,6 +2,7 @@
 // many came back as they were.
 //
 // --url=ws://127.0.0.1:PORT/
+// --skip=N   messages the server sends before it echoes
 "use strict";
 
 const { WebSocket } = require("ws");
@@ -11,6 +12,7 @@ const sizes = [1, 2, 125, 126, 127, 4096, 16383, 16384, 65535, 65536, 1 << 20, 1
 const socket = new WebSocket(options.url, { maxPayload: 64 << 20 });
 let sent = null;
 let same = 0;
+let skip = Number(options.skip ?? 0);
 
 function pattern(size) {
   const bytes = Buffer.allocUnsafe(size);
@@ -26,6 +28,10 @@ function next() {
 
 socket.on("open", next);
 socket.on("message", (data) => {
+  if (skip > 0) {
+    skip -= 1;
+    return;
+  }
   if (!sent.equals(data)) throw new Error(`${sent.length} bytes came back as ${data.length} others`);
   same += 1;
   next();

@@ -104,6 +104,7 @@ pub(crate) fn get(path: &str, fields: &[&str]) -> String {
 
 /// Answers every request with 200 and its name, and keeps connections alive.
 pub(crate) struct HttpServer {
+    name: String,
     serving: Serving,
     requests: Arc<Mutex<Vec<Request>>>,
 }
@@ -131,7 +132,11 @@ impl HttpServer {
                 }
             }
         });
-        Self { serving, requests }
+        Self { name: name.to_owned(), serving, requests }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn address(&self) -> String {

@@ -17,8 +17,8 @@ pub(crate) use http::{HttpServer, Response, get};
 pub(crate) use peer::Peer;
 pub(crate) use process::Process;
 pub(crate) use real::{json_line, node_script, port_of, python_script};
-pub(crate) use ringway::{Ringway, Setup};
-pub(crate) use server::{Server, closed_port, free_port};
+pub(crate) use ringway::Ringway;
+pub(crate) use server::{Server, Serving, closed_port, free_port};
 pub(crate) use stream::Numbers;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -34,6 +34,16 @@ impl Peer {
         Self::tcp(socket.into())
     }
 
+    /// Connects with [`narrow`] buffers.
+    pub(crate) fn connect_narrow(address: SocketAddr) -> Self {
+        let socket =
+            Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
+                .expect("a socket");
+        narrow(&socket);
+        socket.connect_timeout(&address.into(), DEADLINE).expect("connect");
+        Self::tcp(socket.into())
+    }
+
     pub(crate) fn connect_unix(path: &Path) -> Self {
         let stream = UnixStream::connect(path)
             .unwrap_or_else(|error| panic!("connect to {}: {error}", path.display()));
@@ -123,9 +133,18 @@ impl Peer {
 
     /// Whether a byte waits to be read; looks without taking it or waiting.
     pub(crate) fn is_readable(&self) -> bool {
+        self.look().is_ok_and(|n| n == 1)
+    }
+
+    /// Whether the other side has shut down in this direction and all of it is read.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.look().is_ok_and(|n| n == 0)
+    }
+
+    fn look(&self) -> io::Result<usize> {
         let Self::Tcp(stream) = self else { panic!("only TCP is looked at") };
         stream.set_nonblocking(true).expect("non-blocking");
-        let found = stream.peek(&mut [0]).is_ok_and(|n| n == 1);
+        let found = stream.peek(&mut [0]);
         stream.set_nonblocking(false).expect("blocking");
         found
     }
@@ -170,16 +189,6 @@ impl Peer {
         }
     }
 
-    /// Small kernel buffers, so that little fits between a writer and a stalled reader.
-    pub(crate) fn small_buffers(&self) {
-        let socket = match self {
-            Self::Tcp(stream) => SockRef::from(stream),
-            Self::Unix(stream) => SockRef::from(stream),
-        };
-        socket.set_send_buffer_size(16 << 10).expect("SO_SNDBUF");
-        socket.set_recv_buffer_size(16 << 10).expect("SO_RCVBUF");
-    }
-
     pub(crate) fn try_clone(&self) -> Self {
         match self {
             Self::Tcp(stream) => Self::Tcp(stream.try_clone().expect("a descriptor")),
@@ -219,6 +228,16 @@ impl Write for Peer {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Small kernel buffers at both ends of a connection, so that little fits between a writer and a
+/// stalled reader: the segment size is Ethernet's, since the kernel reserves for the send buffer by
+/// segments, and those of the loopback device are 64 KiB long. To be called before connect or
+/// listen, whose handshake tells the segment size and the window.
+pub(super) fn narrow(socket: &Socket) {
+    socket.set_tcp_mss(1460).expect("TCP_MAXSEG");
+    socket.set_send_buffer_size(16 << 10).expect("SO_SNDBUF");
+    socket.set_recv_buffer_size(16 << 10).expect("SO_RCVBUF");
 }
 
 fn text(bytes: &[u8]) -> String {

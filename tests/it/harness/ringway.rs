@@ -57,16 +57,20 @@ impl Setup {
         (status, process.stderr().join("\n"))
     }
 
-    fn spawn(self) -> (Process, Option<TempDir>) {
+    fn spawn(mut self) -> (Process, Option<TempDir>) {
+        let has_workers = self.files.is_some() || self.arguments.iter().any(|a| a == "--workers");
+        if !has_workers {
+            self.arguments.extend(["--workers".to_owned(), "2".to_owned()]);
+        }
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         (Process::start("ringway", &program(), &arguments), self.files)
     }
 }
 
 impl Ringway {
-    /// On a free port of 127.0.0.1, with two workers, in front of these servers.
+    /// On a free port of 127.0.0.1, in front of these servers; two workers, unless told otherwise.
     pub(crate) fn to<A: Display>(servers: impl IntoIterator<Item = A>) -> Setup {
-        Self::listening_on("127.0.0.1:0", servers).with(["--workers", "2"])
+        Self::listening_on("127.0.0.1:0", servers)
     }
 
     /// On this address, in front of these servers.
@@ -96,15 +100,13 @@ impl Ringway {
         address.parse().expect("an IP address and a port")
     }
 
-    /// The first address of the listener with this name.
-    pub(crate) fn address_of(&self, name: &str) -> SocketAddr {
-        let found = self.listening.iter().find(|(listener, _)| listener == name);
-        let (_, address) = found.unwrap_or_else(|| panic!("{name} in {:?}", self.listening));
-        address.parse().expect("an IP address and a port")
-    }
-
     pub(crate) fn client(&self) -> Peer {
         Peer::connect(self.address())
+    }
+
+    /// A client that holds few bytes it has not read.
+    pub(crate) fn narrow_client(&self) -> Peer {
+        Peer::connect_narrow(self.address())
     }
 
     /// The answer to one GET on a connection of its own.
@@ -140,7 +142,11 @@ impl Ringway {
 
     /// Stops it with SIGTERM: the fields of its last words.
     pub(crate) fn stop(&mut self) -> BTreeMap<String, String> {
-        self.process.signal(Signal::SIGTERM);
+        self.stop_with(Signal::SIGTERM)
+    }
+
+    pub(crate) fn stop_with(&mut self, signal: Signal) -> BTreeMap<String, String> {
+        self.process.signal(signal);
         self.process.succeed();
         let lines = self.process.stdout();
         let last = lines.iter().rfind(|line| is_event(line, "stopped")).expect("last words");

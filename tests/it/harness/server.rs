@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use socket2::{Domain, Socket, Type};
+
+use super::peer::narrow;
 use super::{Peer, eventually};
 
 /// A listening socket; the test accepts each connection itself.
@@ -29,6 +32,17 @@ impl Server {
         let listener = TcpListener::bind(address).expect("a free port");
         listener.set_nonblocking(true).expect("non-blocking");
         Self { listener: Listener::Tcp(listener) }
+    }
+
+    /// What it accepts holds few bytes that are not read.
+    pub(crate) fn listen_narrow() -> Self {
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        narrow(&socket);
+        socket.bind(&any.into()).expect("a free port");
+        socket.listen(4096).expect("a listening socket");
+        socket.set_nonblocking(true).expect("non-blocking");
+        Self { listener: Listener::Tcp(socket.into()) }
     }
 
     pub(crate) fn listen_unix(path: &Path) -> Self {
@@ -107,9 +121,8 @@ impl Serving {
 }
 
 /// An address of 127.0.0.0/8 where nothing listens: bound, so nobody gets it, yet never listening.
-pub(crate) fn closed_port() -> (socket2::Socket, String) {
-    let socket =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+pub(crate) fn closed_port() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     socket.bind(&any.into()).expect("a free port");
     let address = socket.local_addr().expect("a bound socket has an address");

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# What a newcomer does first: clone, `make run`, then curl and a WebSocket client against it.
+# Builds in the clone, or in CARGO_TARGET_DIR if that is set. Needs what tests/setup.sh installs.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+scratch=$(mktemp -d)
+run=
+clean_up() {
+    # make and the program it runs are one process group, ours alone.
+    if [ -n "$run" ]; then kill -TERM -- "-$run" 2>/dev/null || true; fi
+    rm -rf "$scratch"
+}
+trap clean_up EXIT
+
+git clone --quiet "$root" "$scratch/ringway"
+log=$scratch/log
+setsid make -C "$scratch/ringway" run ARGS='--listen 127.0.0.1:0' >"$log" 2>&1 </dev/null &
+run=$!
+
+fail() {
+    echo "fresh_clone: $1" >&2
+    tail -40 "$log" >&2
+    exit 1
+}
+
+# The build comes first and takes minutes; the limit is for a machine with two busy cores.
+address=
+for _ in $(seq 1 6000); do
+    if grep -q 'INFO ready' "$log"; then
+        address=$(grep -om1 'address=[0-9.:]*' "$log" | cut -d= -f2)
+        break
+    fi
+    kill -0 "$run" 2>/dev/null || fail "make run ended"
+    sleep 0.1
+done
+[ -n "$address" ] || fail "never ready"
+
+page=$(curl --silent --show-error --fail --max-time 10 --noproxy '*' "http://$address/") ||
+    fail "no page"
+grep -qi '<html' <<<"$page" || fail "the page is no page: $page"
+servers=$(for _ in 1 2 3 4 5 6 7 8; do
+    curl --silent --show-error --fail --max-time 10 --noproxy '*' "http://$address/whoami"
+    echo
+done | grep . | sort | uniq -c | awk '{ print $1 }' | xargs)
+[ "$servers" = "2 2 2 2" ] || fail "eight requests went $servers"
+node "$root/tests/node/ws_client.js" "--url=ws://$address/ws" --skip=1 || fail "no WebSocket echo"
+
+kill -TERM -- "-$run"
+wait "$run" || true
+run=
+grep -q 'INFO stopped' "$log" || fail "it did not stop in good order"
+echo "fresh_clone: make run serves a page, balances evenly and echoes WebSockets"

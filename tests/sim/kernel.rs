@@ -1,0 +1,640 @@
+//! A kernel that does what the contract of `ringway::sys` allows, as inconveniently as it can, and
+//! panics when ringway breaks its side of it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use ringway::random::Random;
+use ringway::sys::{
+    BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, PeerId, Readiness, Side,
+    Submitted, Token,
+};
+
+use crate::link::{Draws, Link};
+use crate::script::Script;
+
+/// What one seed makes of the machine.
+pub(crate) struct Machine {
+    pub(crate) buffers: usize,
+    pub(crate) buffer_size: u32,
+    pub(crate) pipe_size: u32,
+    pub(crate) window_max: u64,
+    /// Most bytes of a raw script.
+    pub(crate) bulk: u64,
+    /// One call in so many fails for want of something.
+    pub(crate) shortage: u64,
+    /// One connect in so many fails.
+    pub(crate) refusals: u64,
+}
+
+/// Who has a ring buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    Kernel,
+    Worker,
+    Send,
+}
+
+/// A descriptor of the worker.
+struct Socket {
+    link: Option<usize>,
+    shut: bool,
+}
+
+/// How a connect will end.
+#[derive(Clone, Copy)]
+enum Fate {
+    Stands { at_us: u64 },
+    Fails { at_us: u64, fault: Fault },
+    Silence,
+}
+
+struct Pending {
+    token: Token,
+    op: Op,
+    cancelled: bool,
+    /// Bytes of a SendAll that are gone.
+    sent: usize,
+    fate: Fate,
+}
+
+enum Attempt {
+    NotYet,
+    More(Completion),
+    Over(Completion),
+}
+
+/// The simulated machine and network.
+pub(crate) struct World {
+    pub(crate) random: Random,
+    pub(crate) machine: Machine,
+    pub(crate) now_us: u64,
+    /// Everybody ends what they do.
+    pub(crate) finish: bool,
+    /// The worker was told to stop.
+    pub(crate) stopping: bool,
+    pub(crate) links: Vec<Link>,
+    pub(crate) backlog: Vec<VecDeque<usize>>,
+    /// Client and server link of each session, by slot and generation.
+    pub(crate) sessions: BTreeMap<(u32, u16), [Option<usize>; 2]>,
+    /// Which script the server of a peer follows.
+    pub(crate) server_script: fn(&mut Random, u64, PeerId, u64) -> Script,
+    sockets: BTreeMap<i32, Socket>,
+    next_fd: i32,
+    buffers: Vec<Holder>,
+    pipes: Vec<Option<VecDeque<u8>>>,
+    pending: Vec<Pending>,
+    /// Over, but the worker has not been told.
+    told_later: Vec<(i32, Completion)>,
+}
+
+/// Descriptors of listeners start here; the mailbox is one below.
+pub(crate) const LISTENERS_AT: i32 = 10;
+pub(crate) const MAILBOX: i32 = LISTENERS_AT - 1;
+const SOCKETS_AT: i32 = 1000;
+
+impl World {
+    pub(crate) fn new(
+        seed: u64,
+        machine: Machine,
+        listeners: usize,
+        server_script: fn(&mut Random, u64, PeerId, u64) -> Script,
+    ) -> Self {
+        Self {
+            random: Random::new(seed),
+            buffers: vec![Holder::Kernel; machine.buffers],
+            machine,
+            now_us: 1_000_000,
+            finish: false,
+            stopping: false,
+            links: Vec::new(),
+            backlog: vec![VecDeque::new(); listeners],
+            sessions: BTreeMap::new(),
+            server_script,
+            sockets: BTreeMap::new(),
+            next_fd: SOCKETS_AT,
+            pipes: Vec::new(),
+            pending: Vec::new(),
+            told_later: Vec::new(),
+        }
+    }
+
+    /// No connection is open, and nothing is on its way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.sockets.is_empty() && self.links.iter().all(Link::is_over)
+    }
+
+    /// Nothing of the worker's is left.
+    pub(crate) fn assert_empty(&self) {
+        let open: Vec<_> = self.sockets.keys().collect();
+        assert!(open.is_empty(), "descriptors left open: {open:?}");
+        assert!(self.buffers.iter().all(|&h| h == Holder::Kernel), "buffers: {:?}", self.buffers);
+        assert!(self.pipes.iter().all(Option::is_none), "a pipe was not given back");
+    }
+
+    /// Writes what has not completed.
+    pub(crate) fn describe_pending(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pending.iter().try_for_each(|pending| {
+            let (slot, op) = (pending.token.slot(), &pending.op);
+            writeln!(f, "{slot}: {op:?}, cancelled: {}", pending.cancelled)
+        })
+    }
+
+    fn open(&mut self, link: Option<usize>) -> u32 {
+        self.next_fd += 1;
+        self.sockets.insert(self.next_fd, Socket { link, shut: false });
+        self.next_fd.cast_unsigned()
+    }
+
+    fn link(&mut self, fd: Fd) -> &mut Link {
+        let socket = self.sockets.get(&fd.number());
+        let socket = socket.unwrap_or_else(|| panic!("{fd:?} is not open"));
+        let link = socket.link.expect("only a connected socket is used");
+        &mut self.links[link]
+    }
+
+    /// Checks what every operation on a socket must keep to, and learns whose it is.
+    fn check(&mut self, token: Token, op: &Op) {
+        let Some(fd) = socket_of(op) else { return };
+        assert!(self.sockets.contains_key(&fd.number()), "{op:?} on a closed descriptor");
+        if token.kind() != Kind::Cancel {
+            let class = |kind| match kind {
+                Kind::SendAll => Kind::Send,
+                kind => kind,
+            };
+            let same = |other: Token, on: i32| {
+                on == fd.number() && class(other.kind()) == class(token.kind())
+            };
+            let double =
+                self.pending.iter().any(|p| same(p.token, socket_of(&p.op).map_or(-1, Fd::number)))
+                    || self.told_later.iter().any(|(on, c)| same(c.token, *on));
+            assert!(!double, "a second {op:?} while one is pending");
+        }
+        if matches!(op, Op::Connect { .. } | Op::Close { .. }) {
+            return;
+        }
+        let Some(link) = self.sockets[&fd.number()].link else {
+            panic!("{op:?} on a socket that is not connected")
+        };
+        let session = (token.slot(), token.generation());
+        let side = match op {
+            Op::SpliceOut { .. } => token.side().opposite(),
+            _ => token.side(),
+        };
+        assert_eq!(self.links[link].side, side, "{op:?} on the wrong side");
+        let known = self.links[link].session.get_or_insert(session);
+        assert_eq!(*known, session, "{op:?} of a stranger");
+        self.sessions.entry(session).or_default()[side as usize] = Some(link);
+    }
+
+    fn start(&mut self, token: Token, op: Op) -> Submitted {
+        self.check(token, &op);
+        match op {
+            Op::Open { .. } => {
+                if self.random.one_in(self.machine.shortage) {
+                    return Submitted::Done(Err(Fault::NoDescriptors));
+                }
+                Submitted::Done(Ok(self.open(None)))
+            }
+            Op::Cancel { target } => {
+                let found = self.pending.iter_mut().find(|p| p.token == target);
+                let result = if let Some(pending) = found {
+                    pending.cancelled = true;
+                    Ok(0)
+                } else {
+                    Err(Fault::Refused)
+                };
+                self.tell(-1, Completion { result, ..over(token, Ok(0)) });
+                Submitted::Pending
+            }
+            Op::Send { socket, buffer, .. } => {
+                assert_eq!(self.buffers[buffer.0 as usize], Holder::Worker, "{buffer:?} is sent");
+                assert!(!self.sockets[&socket.number()].shut, "a send behind EOF");
+                self.buffers[buffer.0 as usize] = Holder::Send;
+                self.wait(token, op)
+            }
+            Op::SendAll { socket, .. } => {
+                assert!(!self.sockets[&socket.number()].shut, "a send behind EOF");
+                self.wait(token, op)
+            }
+            Op::Receive { socket, drained } => {
+                // The ring takes a buffer before it looks for bytes.
+                if !drained && self.buffers.iter().all(|&h| h != Holder::Kernel) {
+                    self.tell(socket.number(), over(token, Err(Fault::NoBuffers)));
+                    return Submitted::Pending;
+                }
+                self.wait(token, op)
+            }
+            Op::Accept { .. }
+            | Op::Connect { .. }
+            | Op::Await { .. }
+            | Op::AwaitRoom { .. }
+            | Op::AwaitMail { .. } => self.wait(token, op),
+            at_once => Submitted::Done(self.at_once(at_once)),
+        }
+    }
+
+    /// What has just been started may be done already.
+    fn at_once_if_ready(&mut self, memory: &mut [Box<[u8]>]) -> Submitted {
+        let mut pending = self.pending.pop().expect("just started");
+        match self.attempt(&mut pending, memory) {
+            Attempt::Over(completion) => {
+                if completion.token.kind() == Kind::Send {
+                    self.buffers[completion.token.buffer().0 as usize] = Holder::Worker;
+                }
+                Submitted::Done(completion.result)
+            }
+            _ => {
+                self.pending.push(pending);
+                Submitted::Pending
+            }
+        }
+    }
+
+    fn wait(&mut self, token: Token, op: Op) -> Submitted {
+        let at_us = self.now_us + self.random.below(20_000);
+        let fate = match self.random.below(self.machine.refusals) {
+            0 if self.random.one_in(2) => Fate::Fails { at_us, fault: Fault::Refused },
+            0 if self.random.one_in(2) => Fate::Fails { at_us, fault: Fault::TimedOut },
+            0 => Fate::Silence,
+            _ => Fate::Stands { at_us },
+        };
+        self.pending.push(Pending { token, op, cancelled: false, sent: 0, fate });
+        Submitted::Pending
+    }
+
+    fn tell(&mut self, fd: i32, completion: Completion) {
+        self.told_later.push((fd, completion));
+    }
+
+    fn at_once(&mut self, op: Op) -> Result<u32, Fault> {
+        match op {
+            Op::TakePipe => {
+                if self.random.one_in(self.machine.shortage) {
+                    return Err(Fault::NoDescriptors);
+                }
+                self.pipes.push(Some(VecDeque::new()));
+                Ok(self.pipes.len() as u32 - 1)
+            }
+            Op::ReturnPipe { pipe, empty } => {
+                let held = self.pipes[pipe.0 as usize].take().expect("a pipe is returned once");
+                assert!(!empty || held.is_empty(), "a pipe that holds bytes was called empty");
+                Ok(0)
+            }
+            Op::SpliceIn { socket, pipe, most } => {
+                let (count, inbox) = self.splice_in(socket, most)?;
+                let pipe = self.pipes[pipe.0 as usize].as_mut().expect("the pipe was taken");
+                pipe.extend(inbox);
+                Ok(count)
+            }
+            Op::SpliceOut { pipe, socket, exactly } => {
+                self.splice_out(pipe.0 as usize, socket, exactly)
+            }
+            Op::Unsent { socket } => Ok(self.link(socket).outbox.len() as u32),
+            Op::Shutdown { socket } => {
+                let shut = &mut self.sockets.get_mut(&socket.number()).expect("checked").shut;
+                assert!(!std::mem::replace(shut, true), "EOF is said once");
+                self.link(socket).fin_out = true;
+                Ok(0)
+            }
+            Op::Close { socket, farewell } => {
+                self.close(socket, farewell);
+                Ok(0)
+            }
+            other => unreachable!("{other:?} waits"),
+        }
+    }
+
+    fn splice_in(&mut self, socket: Fd, most: u32) -> Result<(u32, Vec<u8>), Fault> {
+        let count = 1 + self.random.below(u64::from(most)) as usize;
+        let link = self.link(socket);
+        if link.urgent {
+            return Err(Fault::WouldBlock);
+        }
+        if !link.inbox.is_empty() {
+            let bytes: Vec<u8> = link.inbox.drain(..count.min(link.inbox.len())).collect();
+            return Ok((bytes.len() as u32, bytes));
+        }
+        match link.error.take() {
+            Some(fault) => Err(fault),
+            None if link.fin_in || link.dead => Ok((0, Vec::new())),
+            None => Err(Fault::WouldBlock),
+        }
+    }
+
+    fn splice_out(&mut self, pipe: usize, socket: Fd, exactly: u32) -> Result<u32, Fault> {
+        let held = self.pipes[pipe].as_ref().expect("the pipe was taken").len();
+        assert_eq!(held, exactly as usize, "exactly what the pipe holds");
+        assert!(!self.sockets[&socket.number()].shut, "a splice behind EOF");
+        let count = 1 + self.random.below(held as u64 * 2) as usize;
+        let link = self.link(socket);
+        if link.dead {
+            return Err(link.failure());
+        }
+        let count = count.min(link.room()).min(held);
+        if count == 0 {
+            return Err(Fault::WouldBlock);
+        }
+        let bytes = self.pipes[pipe].as_mut().expect("as above").drain(..count);
+        let bytes: Vec<u8> = bytes.collect();
+        self.link(socket).outbox.extend(bytes);
+        Ok(count as u32)
+    }
+
+    fn close(&mut self, socket: Fd, farewell: Farewell) {
+        let number = socket.number();
+        let waits = |p: &Pending| socket_of(&p.op).map_or(-1, Fd::number) == number;
+        if let Some(pending) = self.pending.iter().find(|p| waits(p)) {
+            panic!("closed while {:?} is pending", pending.op);
+        }
+        if let Some((_, late)) = self.told_later.iter().find(|(on, _)| *on == number) {
+            panic!("closed while {late:?} is on its way");
+        }
+        let socket = self.sockets.remove(&number).expect("checked");
+        let Some(link) = socket.link else { return };
+        let link = &mut self.links[link];
+        link.closed = true;
+        if farewell == Farewell::Reset || !link.inbox.is_empty() {
+            link.reset_by_us();
+        } else {
+            link.fin_out = true;
+        }
+    }
+
+    fn attempt(&mut self, pending: &mut Pending, memory: &mut [Box<[u8]>]) -> Attempt {
+        let token = pending.token;
+        if pending.cancelled && self.random.one_in(2) {
+            let sent = pending.sent as u32;
+            let result = if sent > 0 { Ok(sent) } else { Err(Fault::Cancelled) };
+            return Attempt::Over(over(token, result));
+        }
+        match &pending.op {
+            Op::Accept { listener } => self.accept(token, *listener),
+            Op::Connect { socket, .. } => self.connect(token, *socket, pending),
+            Op::Receive { socket, .. } => self.receive(token, *socket, memory),
+            Op::Send { socket, buffer, from, to } => {
+                let bytes = &memory[buffer.0 as usize][*from as usize..*to as usize];
+                let result = self.send(*socket, bytes);
+                Attempt::Over(over(token, result))
+            }
+            Op::SendAll { socket, bytes, .. } => match self.send(*socket, &bytes[pending.sent..]) {
+                Err(Fault::WouldBlock) => Attempt::NotYet,
+                Err(_) if pending.sent > 0 => Attempt::Over(over(token, Ok(pending.sent as u32))),
+                Err(fault) => Attempt::Over(over(token, Err(fault))),
+                Ok(sent) => {
+                    pending.sent += sent as usize;
+                    if pending.sent < bytes.len() {
+                        return Attempt::NotYet;
+                    }
+                    Attempt::Over(over(token, Ok(pending.sent as u32)))
+                }
+            },
+            Op::Await { socket, readiness } => {
+                let link = self.link(*socket);
+                let readable = u32::from(link.is_readable() && *readiness == Readiness::Readable);
+                match readable | link.trouble() {
+                    0 => Attempt::NotYet,
+                    mask => Attempt::Over(over(token, Ok(mask))),
+                }
+            }
+            Op::AwaitRoom { socket } => {
+                let link = self.link(*socket);
+                if link.room() == 0 && !link.dead {
+                    return Attempt::NotYet;
+                }
+                Attempt::Over(over(token, Ok(4)))
+            }
+            Op::AwaitMail { .. } if self.stopping => Attempt::Over(over(token, Ok(1))),
+            _ => Attempt::NotYet,
+        }
+    }
+
+    fn accept(&mut self, token: Token, listener: Fd) -> Attempt {
+        let number = (listener.number() - LISTENERS_AT) as usize;
+        if self.random.one_in(self.machine.shortage * 4) {
+            let fault = if self.random.one_in(2) { Fault::NoDescriptors } else { Fault::Aborted };
+            return Attempt::Over(over(token, Err(fault)));
+        }
+        let Some(link) = self.backlog[number].pop_front() else { return Attempt::NotYet };
+        let completion = over(token, Ok(self.open(Some(link))));
+        if self.random.one_in(16) {
+            return Attempt::Over(completion);
+        }
+        Attempt::More(Completion { more: true, ..completion })
+    }
+
+    fn connect(&mut self, token: Token, socket: Fd, pending: &Pending) -> Attempt {
+        let Op::Connect { peer, .. } = pending.op else { unreachable!("a connect") };
+        match pending.fate {
+            Fate::Stands { at_us } if at_us <= self.now_us => {
+                let script =
+                    (self.server_script)(&mut self.random, self.now_us, peer, self.machine.bulk);
+                let window_max = self.machine.window_max;
+                let mut link = Link::new(Side::Server, script, &mut self.random, window_max);
+                link.session = Some((token.slot(), token.generation()));
+                self.links.push(link);
+                let link = self.links.len() - 1;
+                self.sockets.get_mut(&socket.number()).expect("it is open").link = Some(link);
+                Attempt::Over(over(token, Ok(0)))
+            }
+            Fate::Fails { at_us, fault } if at_us <= self.now_us => {
+                Attempt::Over(over(token, Err(fault)))
+            }
+            _ => Attempt::NotYet,
+        }
+    }
+
+    fn receive(&mut self, token: Token, socket: Fd, memory: &mut [Box<[u8]>]) -> Attempt {
+        let (size, full) = (self.machine.buffer_size as usize, !self.random.one_in(3));
+        let (part, lies) = (1 + self.random.below(size as u64) as usize, self.random.one_in(8));
+        let free = self.buffers.iter().position(|&holder| holder == Holder::Kernel);
+        let link = self.link(socket);
+        if link.inbox.is_empty() {
+            return match link.error.take() {
+                Some(fault) => Attempt::Over(over(token, Err(fault))),
+                None if link.fin_in || link.dead => Attempt::Over(over(token, Ok(0))),
+                None => Attempt::NotYet,
+            };
+        }
+        let Some(buffer) = free else { return Attempt::Over(over(token, Err(Fault::NoBuffers))) };
+        let count = if full { size } else { part }.min(link.inbox.len());
+        for (place, byte) in memory[buffer].iter_mut().zip(link.inbox.drain(..count)) {
+            *place = byte;
+        }
+        link.urgent = false;
+        let unread = !link.inbox.is_empty() || link.fin_in;
+        self.buffers[buffer] = Holder::Worker;
+        let buffer = Some(BufferId(buffer as u16));
+        Attempt::Over(Completion {
+            buffer,
+            unread: unread != lies,
+            ..over(token, Ok(count as u32))
+        })
+    }
+
+    fn send(&mut self, socket: Fd, bytes: &[u8]) -> Result<u32, Fault> {
+        let (part, none) =
+            (1 + self.random.below(bytes.len() as u64 * 2) as usize, self.random.one_in(16));
+        let link = self.link(socket);
+        if link.dead {
+            return Err(link.failure());
+        }
+        let count = part.min(link.room()).min(bytes.len());
+        if count == 0 || none {
+            return Err(Fault::WouldBlock);
+        }
+        link.outbox.extend(&bytes[..count]);
+        Ok(count as u32)
+    }
+
+    /// One look at everything that is pending, in any order; true if anything happened.
+    fn look(&mut self, memory: &mut [Box<[u8]>]) -> bool {
+        let mut happened = false;
+        for _ in 0..self.pending.len() {
+            if self.pending.is_empty() {
+                break;
+            }
+            let at = self.random.below(self.pending.len() as u64) as usize;
+            let mut pending = self.pending.swap_remove(at);
+            let fd = socket_of(&pending.op).map_or(-1, Fd::number);
+            match self.attempt(&mut pending, memory) {
+                Attempt::NotYet => self.pending.push(pending),
+                Attempt::More(completion) => {
+                    self.tell(fd, completion);
+                    self.pending.push(pending);
+                    happened = true;
+                }
+                Attempt::Over(completion) => {
+                    self.tell(fd, completion);
+                    happened = true;
+                }
+            }
+        }
+        let (now_us, finish) = (self.now_us, self.finish);
+        for link in &mut self.links {
+            if !link.is_over() && (finish || self.random.one_in(2)) {
+                happened |= link.tick(now_us, &mut self.random, finish);
+            }
+        }
+        happened
+    }
+
+    /// Some of what is over, in any order.
+    fn hand_over(&mut self, into: &mut Vec<Completion>) {
+        let all = self.told_later.len() as u64;
+        let count = if self.random.one_in(4) { self.random.below(all + 1) } else { all };
+        for _ in 0..count {
+            let at = self.random.below(self.told_later.len() as u64) as usize;
+            let (_, completion) = self.told_later.swap_remove(at);
+            if completion.token.kind() == Kind::Send {
+                self.buffers[completion.token.buffer().0 as usize] = Holder::Worker;
+            }
+            into.push(completion);
+        }
+    }
+}
+
+fn over(token: Token, result: Result<u32, Fault>) -> Completion {
+    Completion { token, result, buffer: None, more: false, unread: false }
+}
+
+fn socket_of(op: &Op) -> Option<Fd> {
+    match op {
+        Op::Connect { socket, .. }
+        | Op::Receive { socket, .. }
+        | Op::Send { socket, .. }
+        | Op::SendAll { socket, .. }
+        | Op::Await { socket, .. }
+        | Op::AwaitRoom { socket }
+        | Op::SpliceIn { socket, .. }
+        | Op::SpliceOut { socket, .. }
+        | Op::Unsent { socket }
+        | Op::Shutdown { socket }
+        | Op::Close { socket, .. } => Some(*socket),
+        _ => None,
+    }
+}
+
+/// The worker's end of the world; the memory of ring buffers is here, since it is lent out.
+pub(crate) struct Kernel {
+    pub(crate) world: Rc<RefCell<World>>,
+    memory: Vec<Box<[u8]>>,
+}
+
+impl Kernel {
+    pub(crate) fn new(world: Rc<RefCell<World>>) -> Self {
+        let machine = &world.borrow().machine;
+        let memory = vec![vec![0; machine.buffer_size as usize].into(); machine.buffers];
+        Self { world: Rc::clone(&world), memory }
+    }
+}
+
+impl Engine for Kernel {
+    fn submit(&mut self, token: Token, op: Op) -> Submitted {
+        let mut world = self.world.borrow_mut();
+        let may_be_done = matches!(
+            token.kind(),
+            Kind::Send | Kind::SendAll | Kind::Connect | Kind::Readable | Kind::Room | Kind::HangUp
+        );
+        match world.start(token, op) {
+            Submitted::Pending if may_be_done && world.random.one_in(4) => {
+                world.at_once_if_ready(&mut self.memory)
+            }
+            submitted => submitted,
+        }
+    }
+
+    fn reap(&mut self, timeout_us: Option<u64>, into: &mut Vec<Completion>) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        let happened = world.look(&mut self.memory);
+        world.now_us += world.random.below(2_000);
+        if !happened && world.told_later.is_empty() {
+            // Nobody is doing anything: time passes to the next deadline, or somebody's nap ends.
+            let nap_us = 200_000;
+            world.now_us += timeout_us.map_or(nap_us, |timeout_us| timeout_us.min(nap_us));
+        } else if world.random.one_in(256) {
+            world.now_us += world.random.below(5_000_000);
+        }
+        world.hand_over(into);
+        Ok(())
+    }
+
+    fn bytes(&self, buffer: BufferId, len: u32) -> &[u8] {
+        let holder = self.world.borrow().buffers[buffer.0 as usize];
+        assert_eq!(holder, Holder::Worker, "{buffer:?} is read");
+        &self.memory[buffer.0 as usize][..len as usize]
+    }
+
+    fn release(&mut self, buffer: BufferId) {
+        let holder = &mut self.world.borrow_mut().buffers[buffer.0 as usize];
+        assert_eq!(*holder, Holder::Worker, "{buffer:?} is released");
+        *holder = Holder::Kernel;
+        // What is still read of it is noticed.
+        self.memory[buffer.0 as usize].fill(0xdd);
+    }
+
+    fn buffer_size(&self) -> u32 {
+        self.world.borrow().machine.buffer_size
+    }
+
+    fn pipe_size(&self) -> u32 {
+        self.world.borrow().machine.pipe_size
+    }
+
+    fn client_address(&mut self, socket: Fd) -> Option<SocketAddr> {
+        let port = socket.number() as u16;
+        Some(SocketAddr::from(([10, 0, 0, (port % 7) as u8], port)))
+    }
+
+    fn local_address(&mut self, _: Fd) -> Option<SocketAddr> {
+        Some(SocketAddr::from(([10, 0, 0, 1], 80)))
+    }
+
+    fn now_us(&mut self) -> u64 {
+        self.world.borrow().now_us
+    }
+}
