@@ -1,8 +1,8 @@
 //! The PROXY protocol header in front of a connection's own bytes, versions 1 and 2 (HAProxy's
 //! doc/proxy-protocol.txt).
 //!
-//! Never trusts: whether the sender may speak it is decided before, by its address. TLVs are
-//! skipped, checksums not verified.
+//! Never trusts: whether the sender may speak it is decided before, by its address. Of the TLVs
+//! only the one that tells of TLS is read; checksums are not verified.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -33,6 +33,8 @@ pub enum ProxyPeeked {
         /// `None` if the header does not tell (health checks, unix sockets): then its sender is
         /// the source.
         source: Option<SocketAddr>,
+        /// The client spoke TLS to the sender (PP2_TYPE_SSL; version 1 cannot tell).
+        tls: bool,
         /// Offset of the first byte behind the header.
         end: usize,
     },
@@ -69,7 +71,7 @@ fn scan_text(bytes: &[u8]) -> ProxyPeeked {
         .and_then(|line| std::str::from_utf8(line).ok())
         .and_then(text_source);
     match source {
-        Some(source) => ProxyPeeked::Header { source, end: line_feed + 1 },
+        Some(source) => ProxyPeeked::Header { source, tls: false, end: line_feed + 1 },
         None => ProxyPeeked::Malformed("PROXY line is invalid"),
     }
 }
@@ -137,7 +139,33 @@ fn scan_binary(bytes: &[u8]) -> ProxyPeeked {
         36 => binary_source::<16>(block, 32),
         _ => None,
     };
-    ProxyPeeked::Header { source, end }
+    let tls = !local && tells_tls(block.get(tlvs_at(family)..).unwrap_or_default());
+    ProxyPeeked::Header { source, tls, end }
+}
+
+/// Bytes of addresses before the TLVs.
+fn tlvs_at(family: u8) -> usize {
+    match family >> 4 {
+        1 => 12,
+        2 => 36,
+        3 => 216,
+        _ => 0,
+    }
+}
+
+/// Whether there is a PP2_TYPE_SSL that says PP2_CLIENT_SSL (section 2.2.6).
+fn tells_tls(mut tlvs: &[u8]) -> bool {
+    const TYPE_SSL: u8 = 0x20;
+    const CLIENT_SSL: u8 = 0x01;
+    while let [kind, high, low, rest @ ..] = tlvs {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some((value, behind)) = rest.split_at_checked(length) else { return false };
+        if *kind == TYPE_SSL {
+            return value.first().is_some_and(|client| client & CLIENT_SSL != 0);
+        }
+        tlvs = behind;
+    }
+    false
 }
 
 fn binary_source<const N: usize>(block: &[u8], port_at: usize) -> Option<SocketAddr>
@@ -257,7 +285,8 @@ mod tests {
             let bytes = format!("{line}\r\nGET /");
             let peeked = every_split(bytes.as_bytes(), |lengths| fed(bytes.as_bytes(), lengths));
             let source = source.map(|source| source.parse().expect("an address"));
-            assert_eq!(peeked, ProxyPeeked::Header { source, end: line.len() + 2 }, "{line}");
+            let end = line.len() + 2;
+            assert_eq!(peeked, ProxyPeeked::Header { source, tls: false, end }, "{line}");
         }
     }
 
@@ -312,7 +341,7 @@ mod tests {
             let end = bytes.len();
             let bytes = [&bytes[..], b"\x16\x03"].concat();
             let peeked = every_split(&bytes, |lengths| fed(&bytes, lengths));
-            assert_eq!(peeked, ProxyPeeked::Header { source, end }, "{bytes:?}");
+            assert_eq!(peeked, ProxyPeeked::Header { source, tls: false, end }, "{bytes:?}");
         }
         let longest = binary(0x21, 0x11, &[0; LENGTH_MAX]);
         assert!(matches!(scan(&longest), ProxyPeeked::Header { end: 4112, .. }));
@@ -360,9 +389,26 @@ mod tests {
             write(ProxyVersion::V2, source, destination, &mut binary);
             for bytes in [text, binary] {
                 let end = bytes.len();
-                assert_eq!(scan(&bytes), ProxyPeeked::Header { source: expected, end });
+                assert_eq!(scan(&bytes), ProxyPeeked::Header { source: expected, tls: false, end });
             }
         }
+    }
+
+    #[test]
+    fn tls_is_told_by_its_own_tlv() {
+        let header = |tlvs: &[u8]| {
+            let mut bytes = SIGNATURE.to_vec();
+            bytes.extend([0x21, 0x11, 0, 12 + tlvs.len() as u8]);
+            bytes.extend([192, 0, 2, 1, 192, 0, 2, 2, 0x1f, 0x90, 0, 80]);
+            bytes.extend(tlvs);
+            matches!(scan(&bytes), ProxyPeeked::Header { tls: true, .. })
+        };
+        assert!(header(&[0x20, 0, 5, 1, 0, 0, 0, 0]));
+        assert!(header(&[0x01, 0, 2, b'h', b'2', 0x20, 0, 5, 7, 0, 0, 0, 0]));
+        assert!(!header(&[0x20, 0, 5, 0, 0, 0, 0, 0]), "not by TLS");
+        assert!(!header(&[0x20, 0, 9, 1, 0, 0, 0, 0]), "a length that lies");
+        assert!(!header(&[0x20, 0, 0]));
+        assert!(!header(&[]));
     }
 
     proptest! {

@@ -228,6 +228,8 @@ pub struct About {
     pub listener: u16,
     /// Where the client is, by the PROXY header where one was accepted; `None`: a unix socket.
     pub client: Option<SocketAddr>,
+    /// The PROXY header said that the client spoke TLS to whoever stands in front.
+    pub client_tls: bool,
     /// Host header or SNI.
     pub host: Option<Arc<str>>,
     /// Where it was placed last.
@@ -298,6 +300,7 @@ impl Session {
         let mut about = About {
             listener,
             client,
+            client_tls: false,
             host: None,
             place: None,
             key: KeyKind::None,

@@ -95,8 +95,9 @@ impl Peeking {
                 ProxyPeeked::Malformed(_) => {
                     return Some(close::close(CloseReason::ProxyMalformed, cx));
                 }
-                ProxyPeeked::Header { source, end } => {
+                ProxyPeeked::Header { source, tls, end } => {
                     about.client = source.or(about.client);
+                    about.client_tls = tls;
                     self.held.drain(..end);
                 }
             }

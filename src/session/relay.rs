@@ -136,7 +136,10 @@ impl Relay {
             Event::Sent { to, buffer, result } => self.sent(to, buffer, result, cx),
             Event::SentAll { to, result } => self.sent_all(to, result, cx),
             Event::Pipe(from, result) => self.piped(from, result, cx),
-            Event::Readable(from) => self.splice_turn(from, cx),
+            Event::Readable(from) => {
+                cx.act(Action::TakePipe(from));
+                Next::Stay
+            }
             Event::SplicedIn(from, result) => self.spliced_in(from, result, about, cx),
             Event::SplicedOut(from, result) => self.spliced_out(from, result, cx),
             Event::Room(to) => self.splice_out(to.opposite(), cx),
@@ -321,8 +324,7 @@ impl Relay {
         let half = self.half(from);
         match half.stage {
             Stage::Open if half.full_reads >= BULK_READS && passes && cx.config.splice => {
-                cx.act(Action::TakePipe(from));
-                Next::Stay
+                self.promote(from, cx)
             }
             Stage::Open => {
                 self.receive(from, cx);
@@ -453,30 +455,39 @@ impl Relay {
     }
 }
 
-/// Splicing: socket → pipe → socket, without the bytes ever being ours.
+/// Splicing: socket → pipe → socket, without the bytes ever being ours. A pipe is held for a turn,
+/// and longer only while it holds bytes.
 impl Relay {
-    fn piped(&mut self, from: Side, result: Result<(), Fault>, cx: &mut Cx<'_>) -> Next {
-        self.half(from).full_reads = 0;
-        if result.is_err() {
-            // No pipe to be had: copying does as well.
-            self.receive(from, cx);
-            return Next::Stay;
+    /// From copying to splicing.
+    fn promote(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
+        let half = self.half(from);
+        half.full_reads = 0;
+        half.flow = Flow::Splice(Splice { in_pipe: 0, this_turn: 0, quiet_turns: 0 });
+        if half.unread {
+            cx.act(Action::TakePipe(from));
+        } else {
+            cx.act(Action::Await(from, Readiness::Readable));
         }
-        let splice = Splice { in_pipe: 0, this_turn: 0, quiet_turns: 0 };
-        self.half(from).flow = Flow::Splice(splice);
-        if self.half(from).unread {
-            return self.splice_turn(from, cx);
-        }
-        cx.act(Action::Await(from, Readiness::Readable));
         Next::Stay
     }
 
-    fn splice_turn(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
-        if let Flow::Splice(splice) = &mut self.half(from).flow {
+    fn piped(&mut self, from: Side, result: Result<(), Fault>, cx: &mut Cx<'_>) -> Next {
+        let half = self.half(from);
+        if let (Ok(()), Flow::Splice(splice)) = (result, &mut half.flow) {
             splice.this_turn = 0;
             cx.act(Action::SpliceIn(from, cx.pipe_size));
+        } else {
+            // No pipe to be had: copying does as well.
+            half.flow = Flow::Copy;
+            cx.act(Action::Receive { side: from, drained: false });
         }
         Next::Stay
+    }
+
+    /// Ends a turn: who waits holds no pipe.
+    fn rest(from: Side, cx: &mut Cx<'_>) {
+        cx.act(Action::ReturnPipe(from, PipeState::Empty));
+        cx.act(Action::Await(from, Readiness::Readable));
     }
 
     fn spliced_in(
@@ -508,7 +519,7 @@ impl Relay {
                     self.stop_splicing(from, cx);
                     cx.act(Action::Receive { side: from, drained: !is_futile });
                 } else {
-                    cx.act(Action::Await(from, Readiness::Readable));
+                    Self::rest(from, cx);
                 }
                 Next::Stay
             }
@@ -535,7 +546,7 @@ impl Relay {
                     return self.splice_out(from, cx);
                 }
                 if splice.this_turn >= TURN_BYTES {
-                    cx.act(Action::Await(from, Readiness::Readable));
+                    Self::rest(from, cx);
                 } else {
                     cx.act(Action::SpliceIn(from, cx.pipe_size));
                 }

@@ -118,9 +118,12 @@ fn edited(
     cx: &Cx<'_>,
 ) -> Vec<u8> {
     let mode = cx.pools[pool.0 as usize].spec().forwarded;
-    let forwarded = client_ip(about)
-        .filter(|_| mode != Forwarded::Off)
-        .map(|client| ForwardedEdit { client, replace: mode == Forwarded::Replace, proto: "http" });
+    let forwarded =
+        client_ip(about).filter(|_| mode != Forwarded::Off).map(|client| ForwardedEdit {
+            client,
+            replace: mode == Forwarded::Replace,
+            proto: if about.client_tls { "https" } else { "http" },
+        });
     if !close && forwarded.is_none() {
         return bytes.to_vec();
     }

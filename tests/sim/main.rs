@@ -14,15 +14,13 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 
 use ringway::config;
-use ringway::metrics::Counters;
 use ringway::pool::{Pool, ServerSpec};
 use ringway::random::Random;
 use ringway::session::CloseReason;
-use ringway::sys::clock::Clock;
 use ringway::sys::mailbox::Mailbox;
 use ringway::sys::{Fd, PeerId, Side};
 use ringway::worker::{Listening, Records, Shared, Worker};
@@ -81,13 +79,8 @@ fn shared() -> Arc<Shared> {
         };
         Pool::new(spec, spec.servers.iter().map(server).collect())
     });
-    Arc::new(Shared {
-        pools: pools.collect(),
-        stopping: AtomicBool::new(false),
-        clock: Clock::new(),
-        counters: vec![Counters::default()],
-        config,
-    })
+    let pools = pools.collect();
+    Arc::new(Shared::new(config, pools, 1))
 }
 
 fn machine(random: &mut Random) -> Machine {
