@@ -128,6 +128,10 @@ pub struct Worker<E: Engine> {
     /// Accepted, but no seat was free.
     waiting: VecDeque<(u16, Fd)>,
     accepting: Accepting,
+    /// True exactly when seats are so few that clients are accepted one at a time. An accept that
+    /// goes on takes the whole backlog, and those without a seat would hold the descriptors that
+    /// sessions need for their servers.
+    accepts_once: bool,
     /// Accept operations pending.
     accepts_pending: usize,
     /// Receives that found no buffer, in order.
@@ -184,6 +188,7 @@ impl<E: Engine> Worker<E> {
             now_us,
             waiting: VecDeque::new(),
             accepting: Accepting::Yes,
+            accepts_once: false,
             accepts_pending: 0,
             starved: VecDeque::new(),
             records: Vec::with_capacity(RECORDS_BATCH),
@@ -604,23 +609,46 @@ impl<E: Engine> Worker<E> {
 /// Accepting, pausing, stopping.
 impl<E: Engine> Worker<E> {
     fn accept(&mut self) {
-        for (number, listening) in self.listeners.iter().enumerate() {
-            let op = Op::Accept { listener: listening.socket };
-            self.engine.submit(accept_token(number), op);
-            self.accepts_pending += 1;
-        }
         self.accepting = Accepting::Yes;
+        self.look_at_seats();
+        for number in 0..self.listeners.len() {
+            self.accept_at(number);
+        }
+    }
+
+    fn accept_at(&mut self, number: usize) {
+        let op = Op::Accept { listener: self.listeners[number].socket, once: self.accepts_once };
+        self.engine.submit(accept_token(number), op);
+        self.accepts_pending += 1;
     }
 
     fn stop_accepting(&mut self, accepting: Accepting) {
         if self.accepting == Accepting::Yes {
-            for number in 0..self.listeners.len() {
-                let target = accept_token(number);
-                let token = Token::new(number as u32, 0, Kind::Cancel, Side::Client);
-                self.engine.submit(token, Op::Cancel { target });
-            }
+            self.cancel_accepts();
         }
         self.accepting = accepting;
+    }
+
+    fn cancel_accepts(&mut self) {
+        for number in 0..self.listeners.len() {
+            let target = accept_token(number);
+            let token = Token::new(number as u32, 0, Kind::Cancel, Side::Client);
+            self.engine.submit(token, Op::Cancel { target });
+        }
+    }
+
+    /// Decides how the next accepts are made; those that would go on are ended in time.
+    fn look_at_seats(&mut self) {
+        let free = self.slots.limit() - self.slots.len();
+        let burst = self.engine.accept_burst() * self.listeners.len();
+        if !self.accepts_once && free < burst {
+            self.accepts_once = true;
+            if self.accepting == Accepting::Yes && self.accepts_pending > 0 {
+                self.cancel_accepts();
+            }
+        } else if self.accepts_once && free >= burst + self.slots.limit() / RESUME_SHARE {
+            self.accepts_once = false;
+        }
     }
 
     fn accepted(&mut self, number: u32, result: Result<u32, Fault>, more: bool) {
@@ -648,12 +676,11 @@ impl<E: Engine> Worker<E> {
             Err(Fault::NoDescriptors | Fault::NoMemory | Fault::NoBuffers | Fault::Other(_)) => {
                 self.stop_accepting(Accepting::Until(self.now_us + ACCEPT_PAUSE_US));
             }
-            // The multishot accept ended of itself (a full completion queue, an aborted
-            // connection).
+            // It was for one client, or ended of itself (a full completion queue, an aborted
+            // connection), or is to be made in another way.
             _ => {
-                let op = Op::Accept { listener: listening.socket };
-                self.engine.submit(accept_token(number as usize), op);
-                self.accepts_pending += 1;
+                self.look_at_seats();
+                self.accept_at(number as usize);
             }
         }
     }
@@ -662,6 +689,9 @@ impl<E: Engine> Worker<E> {
         while !self.slots.is_full() && self.accepting != Accepting::Stopped {
             let Some((listener, socket)) = self.waiting.pop_front() else { break };
             self.seat(listener, socket);
+        }
+        if matches!(self.accepting, Accepting::Until(_)) && self.slots.is_full() {
+            self.accepting = Accepting::Full;
         }
         let resumes = match self.accepting {
             Accepting::Yes | Accepting::Stopped => false,
@@ -693,6 +723,7 @@ impl<E: Engine> Worker<E> {
         };
         let session = Session::accept(listener, client, local, &mut cx);
         let id = self.slots.insert(Seat::new(session, socket));
+        self.look_at_seats();
         self.act(id);
     }
 

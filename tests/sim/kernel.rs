@@ -29,6 +29,8 @@ pub(crate) struct Machine {
     pub(crate) shortage: u64,
     /// One connect in so many fails.
     pub(crate) refusals: u64,
+    /// What an accept that goes on is said to take at once.
+    pub(crate) accept_burst: usize,
 }
 
 /// Who has a ring buffer.
@@ -373,7 +375,7 @@ impl World {
             return Attempt::Over(over(token, result));
         }
         match &pending.op {
-            Op::Accept { listener } => self.accept(token, *listener),
+            Op::Accept { listener, once } => self.accept(token, *listener, *once),
             Op::Connect { socket, .. } => self.connect(token, *socket, pending),
             Op::Receive { socket, .. } => self.receive(token, *socket, memory),
             Op::Send { socket, buffer, from, to } => {
@@ -413,7 +415,7 @@ impl World {
         }
     }
 
-    fn accept(&mut self, token: Token, listener: Fd) -> Attempt {
+    fn accept(&mut self, token: Token, listener: Fd, once: bool) -> Attempt {
         let number = (listener.number() - LISTENERS_AT) as usize;
         if self.random.one_in(self.machine.shortage * 4) {
             let fault = if self.random.one_in(2) { Fault::NoDescriptors } else { Fault::Aborted };
@@ -421,7 +423,7 @@ impl World {
         }
         let Some(link) = self.backlog[number].pop_front() else { return Attempt::NotYet };
         let completion = over(token, Ok(self.open(Some(link))));
-        if self.random.one_in(16) {
+        if once || self.random.one_in(16) {
             return Attempt::Over(completion);
         }
         Attempt::More(Completion { more: true, ..completion })
@@ -619,6 +621,10 @@ impl Engine for Kernel {
 
     fn buffer_size(&self) -> u32 {
         self.world.borrow().machine.buffer_size
+    }
+
+    fn accept_burst(&self) -> usize {
+        self.world.borrow().machine.accept_burst
     }
 
     fn pipe_size(&self) -> u32 {
