@@ -7,13 +7,16 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # Passed on to `ringway demo` by `make run`, e.g. ARGS='--listen 127.0.0.1:9000'.
 ARGS ?=
+# Sessions that `make scale` holds, and further options, e.g. SCALE='--every 0 --hold 120'.
+N ?= 100000
+SCALE ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Most integration tests wait for a socket most of the time.
 RUST_TEST_THREADS ?= 4
 export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint loom bench install tools
+.PHONY: help run build test lint loom bench scale install tools
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,6 +42,9 @@ loom: tools ## every interleaving of the counts that all workers share
 
 bench: tools ## micro-benchmarks
 	$(CARGO) bench --locked --bench core
+
+scale: tools ## hold N sessions (100,000) through one process: memory, latency, ceiling
+	$(CARGO) bench --locked --bench scale -- $(N) $(SCALE)
 
 install: build ## copy the program to $(DESTDIR)$(PREFIX)/bin
 	install -D -m 755 $(TARGET)/release/ringway $(DESTDIR)$(PREFIX)/bin/ringway

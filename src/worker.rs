@@ -128,6 +128,10 @@ pub struct Worker<E: Engine> {
     /// Accepted, but no seat was free.
     waiting: VecDeque<(u16, Fd)>,
     accepting: Accepting,
+    /// True exactly when seats are so few that clients are accepted one at a time. An accept that
+    /// goes on takes the whole backlog, and those without a seat would hold the descriptors that
+    /// sessions need for their servers.
+    accepts_once: bool,
     /// Accept operations pending.
     accepts_pending: usize,
     /// Receives that found no buffer, in order.
@@ -214,6 +218,7 @@ impl<E: Engine> Worker<E> {
             now_us,
             waiting: VecDeque::new(),
             accepting: Accepting::Yes,
+            accepts_once: false,
             accepts_pending: 0,
             starved: VecDeque::new(),
             records: Vec::with_capacity(RECORDS_BATCH),

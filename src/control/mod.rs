@@ -31,7 +31,8 @@ async fn signal() -> io::Result<()> {
     Ok(())
 }
 
-/// Serves until SIGTERM, SIGINT, or the failure of a worker. `mailbox` is rung when `records` has something.
+/// Serves until SIGTERM, SIGINT, or the failure of a worker. `mailbox` is rung when `records` has
+/// something.
 pub(crate) fn run(
     shared: &Shared,
     records: &Receiver<Vec<Record>>,

@@ -86,6 +86,8 @@ pub enum Op {
     Accept {
         /// Listening socket.
         listener: Fd,
+        /// Accept one client only.
+        once: bool,
     },
     /// Make a configured, non-blocking socket for `peer`: Done with its number.
     Open {
@@ -237,6 +239,9 @@ pub trait Engine {
 
     /// Bytes one ring buffer holds.
     fn buffer_size(&self) -> u32;
+
+    /// Clients that an accept which goes on may take at once from one listener, wanted or not.
+    fn accept_burst(&self) -> usize;
 
     /// Bytes an empty pipe takes.
     fn pipe_size(&self) -> u32;

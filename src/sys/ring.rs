@@ -193,8 +193,15 @@ fn register(ring: &IoUring, buffers: &Buffers) -> io::Result<()> {
 impl Engine for Ring {
     fn submit(&mut self, token: Token, op: Op) -> Submitted {
         match op {
-            Op::Accept { listener } => {
+            Op::Accept { listener, once: false } => {
                 let entry = opcode::AcceptMulti::new(types::Fd(listener.number()))
+                    .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+                    .build();
+                self.push(entry, token)
+            }
+            Op::Accept { listener, once: true } => {
+                let (fd, nowhere) = (types::Fd(listener.number()), std::ptr::null_mut());
+                let entry = opcode::Accept::new(fd, nowhere, std::ptr::null_mut())
                     .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
                     .build();
                 self.push(entry, token)
@@ -272,6 +279,11 @@ impl Engine for Ring {
 
     fn buffer_size(&self) -> u32 {
         BUFFER_SIZE
+    }
+
+    fn accept_burst(&self) -> usize {
+        // The kernel accepts until nobody waits; half as many again arrive while it does.
+        usize::from(socket::BACKLOG) * 3 / 2
     }
 
     fn pipe_size(&self) -> u32 {

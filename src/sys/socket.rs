@@ -12,8 +12,9 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use super::{Farewell, Fault, Fd};
 use crate::config::{Address, TcpKeepAlive};
 
-/// Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn.
-const BACKLOG: i32 = 65_535;
+/// Connections that may wait to be accepted: the kernel's own default of net.core.somaxconn, to
+/// which it cuts what is larger, and about a third of a second of what one core accepts.
+pub const BACKLOG: u16 = 4096;
 
 /// Where `address` is, as the kernel takes it.
 pub fn sock_addr(address: &Address) -> io::Result<SockAddr> {
@@ -41,7 +42,7 @@ pub fn listen_tcp(address: SocketAddr, keep_alive: Option<TcpKeepAlive>) -> io::
     socket.set_tcp_nodelay(true)?;
     set_keep_alive(&SockRef::from(&socket), keep_alive)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(BACKLOG.into())?;
     Ok(socket.into())
 }
 
@@ -59,7 +60,7 @@ pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
         std::fs::remove_file(path)?;
         socket.bind(&address)?;
     }
-    socket.listen(BACKLOG)?;
+    socket.listen(BACKLOG.into())?;
     Ok(socket.into())
 }
 

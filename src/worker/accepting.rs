@@ -9,23 +9,46 @@ use crate::sys::{Engine, Farewell, Fault, Fd, Kind, Op, Side, Token};
 
 impl<E: Engine> Worker<E> {
     pub(super) fn accept(&mut self) {
-        for (number, listening) in self.listeners.iter().enumerate() {
-            let op = Op::Accept { listener: listening.socket };
-            self.engine.submit(accept_token(number), op);
-            self.accepts_pending += 1;
-        }
         self.accepting = Accepting::Yes;
+        self.look_at_seats();
+        for number in 0..self.listeners.len() {
+            self.accept_at(number);
+        }
+    }
+
+    fn accept_at(&mut self, number: usize) {
+        let op = Op::Accept { listener: self.listeners[number].socket, once: self.accepts_once };
+        self.engine.submit(accept_token(number), op);
+        self.accepts_pending += 1;
     }
 
     pub(super) fn stop_accepting(&mut self, accepting: Accepting) {
         if self.accepting == Accepting::Yes {
-            for number in 0..self.listeners.len() {
-                let target = accept_token(number);
-                let token = Token::new(number as u32, 0, Kind::Cancel, Side::Client);
-                self.engine.submit(token, Op::Cancel { target });
-            }
+            self.cancel_accepts();
         }
         self.accepting = accepting;
+    }
+
+    fn cancel_accepts(&mut self) {
+        for number in 0..self.listeners.len() {
+            let target = accept_token(number);
+            let token = Token::new(number as u32, 0, Kind::Cancel, Side::Client);
+            self.engine.submit(token, Op::Cancel { target });
+        }
+    }
+
+    /// Decides how the next accepts are made; those that would go on are ended in time.
+    fn look_at_seats(&mut self) {
+        let free = self.slots.limit() - self.slots.len();
+        let burst = self.engine.accept_burst() * self.listeners.len();
+        if !self.accepts_once && free < burst {
+            self.accepts_once = true;
+            if self.accepting == Accepting::Yes && self.accepts_pending > 0 {
+                self.cancel_accepts();
+            }
+        } else if self.accepts_once && free >= burst + self.slots.limit() / RESUME_SHARE {
+            self.accepts_once = false;
+        }
     }
 
     pub(super) fn accepted(&mut self, number: u32, result: Result<u32, Fault>, more: bool) {
@@ -53,12 +76,11 @@ impl<E: Engine> Worker<E> {
             Err(Fault::NoDescriptors | Fault::NoMemory | Fault::NoBuffers | Fault::Other(_)) => {
                 self.stop_accepting(Accepting::Until(self.now_us + ACCEPT_PAUSE_US));
             }
-            // The multishot accept ended of itself (a full completion queue, an aborted
-            // connection).
+            // It was for one client, or ended of itself (a full completion queue, an aborted
+            // connection), or is to be made in another way.
             _ => {
-                let op = Op::Accept { listener: listening.socket };
-                self.engine.submit(accept_token(number as usize), op);
-                self.accepts_pending += 1;
+                self.look_at_seats();
+                self.accept_at(number as usize);
             }
         }
     }
@@ -67,6 +89,9 @@ impl<E: Engine> Worker<E> {
         while !self.slots.is_full() && self.accepting != Accepting::Stopped {
             let Some((listener, socket)) = self.waiting.pop_front() else { break };
             self.seat(listener, socket);
+        }
+        if matches!(self.accepting, Accepting::Until(_)) && self.slots.is_full() {
+            self.accepting = Accepting::Full;
         }
         let resumes = match self.accepting {
             Accepting::Yes | Accepting::Stopped => false,
@@ -89,6 +114,7 @@ impl<E: Engine> Worker<E> {
         let mut cx = self.surroundings.cx(self.now_us, &mut self.actions);
         let session = Session::accept(listener, client, local, &mut cx);
         let id = self.slots.insert(Seat::new(session, socket));
+        self.look_at_seats();
         self.act(id);
     }
 

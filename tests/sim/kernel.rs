@@ -34,6 +34,8 @@ pub(crate) struct Machine {
     pub(crate) shortage: u64,
     /// One connect in so many fails.
     pub(crate) refusals: u64,
+    /// What an accept that goes on is said to take at once.
+    pub(crate) accept_burst: usize,
 }
 
 /// Who has a ring buffer.

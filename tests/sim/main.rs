@@ -94,6 +94,7 @@ fn machine(random: &mut Random) -> Machine {
         bulk: if is_bulk { 3 << 20 } else { 20_000 },
         shortage: 4 + random.below(60),
         refusals: 2 + random.below(20),
+        accept_burst: random.below(20) as usize,
     }
 }
 

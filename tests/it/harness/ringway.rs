@@ -23,6 +23,8 @@ pub(crate) struct Ringway {
 pub(crate) struct Setup {
     arguments: Vec<String>,
     files: Option<TempDir>,
+    /// `ulimit -n`, where it is not the test's own.
+    descriptors: Option<u32>,
 }
 
 /// The program under test; `RINGWAY_BIN` names another build.
@@ -34,6 +36,12 @@ impl Setup {
     /// Further arguments.
     pub(crate) fn with<A: AsRef<str>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(|a| a.as_ref().to_owned()));
+        self
+    }
+
+    /// With no more descriptors than this for each of its threads.
+    pub(crate) fn limited_to(mut self, descriptors: u32) -> Self {
+        self.descriptors = Some(descriptors);
         self
     }
 
@@ -62,8 +70,13 @@ impl Setup {
         if !has_workers {
             self.arguments.extend(["--workers".to_owned(), "2".to_owned()]);
         }
-        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        (Process::start("ringway", &program(), &arguments), self.files)
+        let (program, limit) = (program(), self.descriptors.map(|n| format!("--nofile={n}:{n}")));
+        let mut arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let Some(limit) = &limit else {
+            return (Process::start("ringway", &program, &arguments), self.files);
+        };
+        arguments.splice(0..0, [limit.as_str(), &program]);
+        (Process::start("ringway", "prlimit", &arguments), self.files)
     }
 }
 
@@ -82,7 +95,7 @@ impl Ringway {
         for server in servers {
             arguments.extend(["--to".to_owned(), server.to_string()]);
         }
-        Setup { arguments, files: None }
+        Setup { arguments, files: None, descriptors: None }
     }
 
     /// From a configuration file.
@@ -91,7 +104,8 @@ impl Ringway {
         let path = files.path().join("ringway.json");
         std::fs::write(&path, configuration.to_string()).expect("the file is written");
         let path = path.to_str().expect("a path in UTF-8").to_owned();
-        Setup { arguments: vec!["run".to_owned(), path], files: Some(files) }
+        let arguments = vec!["run".to_owned(), path];
+        Setup { arguments, files: Some(files), descriptors: None }
     }
 
     /// The first address it listens on.
@@ -138,6 +152,11 @@ impl Ringway {
         eventually(&format!("the line of the session of {client}"), || {
             self.sessions().into_iter().find(|session| session.get("client") == client)
         })
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Stops it with SIGTERM: the fields of its last words.

@@ -11,7 +11,7 @@ impl World {
             return Attempt::Over(over(token, result));
         }
         match &pending.op {
-            Op::Accept { listener } => self.accept(token, *listener),
+            Op::Accept { listener, once } => self.accept(token, *listener, *once),
             Op::Connect { socket, .. } => self.connect(token, *socket, pending),
             Op::Receive { socket, .. } => self.receive(token, *socket, memory),
             Op::Send { socket, buffer, from, to } => {
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    fn accept(&mut self, token: Token, listener: Fd) -> Attempt {
+    fn accept(&mut self, token: Token, listener: Fd, once: bool) -> Attempt {
         let number = (listener.number() - LISTENERS_AT) as usize;
         if !self.stopping && self.random.one_in(self.machine.shortage * 4) {
             let fault = if self.random.one_in(2) { Fault::NoDescriptors } else { Fault::Aborted };
@@ -59,7 +59,7 @@ impl World {
         }
         let Some(link) = self.backlog[number].pop_front() else { return Attempt::NotYet };
         let completion = over(token, Ok(self.open(Some(link))));
-        if !self.stopping && self.random.one_in(16) {
+        if once || !self.stopping && self.random.one_in(16) {
             return Attempt::Over(completion);
         }
         Attempt::More(Completion { more: true, ..completion })

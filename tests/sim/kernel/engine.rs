@@ -64,6 +64,10 @@ impl Engine for Kernel {
         self.world.borrow().machine.buffer_size
     }
 
+    fn accept_burst(&self) -> usize {
+        self.world.borrow().machine.accept_burst
+    }
+
     fn pipe_size(&self) -> u32 {
         self.world.borrow().machine.pipe_size
     }
