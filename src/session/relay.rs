@@ -26,9 +26,9 @@ const TURN_BYTES: u32 = 1 << 20;
 /// Turns in a row with less than a buffer's worth that make a spliced half quiet again.
 const QUIET_TURNS: u8 = 2;
 
-/// Milliseconds after which a half-closed session watches its silent side for a reset; most are
-/// over long before.
-const HALF_CLOSED_LOOK_MS: u32 = 1_000;
+/// Milliseconds after which a side that is not being read (it has said EOF, or its first bytes are
+/// still being sent) is watched for a reset; most have gone on long before.
+const UNREAD_LOOK_MS: u32 = 1_000;
 
 /// What the client's half is doing when relaying starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +117,7 @@ pub(super) fn start(
     }
     if !bytes.is_empty() {
         relay.send_all(Side::Server, bytes, cx);
+        cx.deadline_in(UNREAD_LOOK_MS);
     } else if client == ClientHalf::Idle {
         cx.act(Action::Receive { side: Side::Client, drained: false });
     } else if client == ClientHalf::Ended {
@@ -405,7 +406,7 @@ impl Relay {
             Stage::Broken => Next::To(close::linger(CloseReason::ServerClosed, false, cx)),
             Stage::Open | Stage::Draining(_) => {
                 cx.act(Action::Shutdown(to));
-                cx.deadline_in(HALF_CLOSED_LOOK_MS);
+                cx.deadline_in(UNREAD_LOOK_MS);
                 Next::Stay
             }
         }
@@ -454,10 +455,11 @@ impl Relay {
         }
     }
 
-    /// Half-closed for a while: whoever said EOF is no longer read, so a reset must be watched for.
+    /// Who has not been read for a while has to be watched for a reset.
     fn late(&mut self, cx: &mut Cx<'_>) -> Next {
         for side in [Side::Client, Side::Server] {
-            if self.half(side).stage == Stage::Done {
+            let half = self.half(side);
+            if half.stage == Stage::Done || !half.sending.is_empty() {
                 cx.act(Action::Await(side, Readiness::HangUp));
             }
         }
@@ -550,6 +552,11 @@ impl Relay {
     fn spliced_out(&mut self, from: Side, result: Result<u32, Fault>, cx: &mut Cx<'_>) -> Next {
         let Flow::Splice(splice) = &mut self.half(from).flow else { return Next::Stay };
         match result {
+            Ok(0) | Err(Fault::WouldBlock) => {
+                cx.act(Action::AwaitRoom(from.opposite()));
+                cx.act(Action::Await(from, Readiness::HangUp));
+                Next::Stay
+            }
             Ok(moved) => {
                 splice.in_pipe -= moved;
                 if splice.in_pipe > 0 {
@@ -560,11 +567,6 @@ impl Relay {
                 } else {
                     cx.act(Action::SpliceIn(from, cx.pipe_size));
                 }
-                Next::Stay
-            }
-            Err(Fault::WouldBlock) => {
-                cx.act(Action::AwaitRoom(from.opposite()));
-                cx.act(Action::Await(from, Readiness::HangUp));
                 Next::Stay
             }
             Err(fault) => {

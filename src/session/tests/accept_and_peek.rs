@@ -171,7 +171,8 @@ fn auto_takes_bytes_and_eof_while_it_connects() {
     bench.step(Event::Deadline);
     assert_eq!(bench.from(Client, b"one"), [Action::Release(BUFFER)]);
     let first = Action::SendAll { to: Server, bytes: b"one".to_vec() };
-    let actions = [Action::NoDeadline, first, receive(Server)];
+    let look = Action::Deadline { at_ms: 2_000 };
+    let actions = [Action::NoDeadline, first, look, receive(Server)];
     assert_eq!(bench.step(Event::Connected(Ok(()))), actions);
     assert_eq!(bench.sent_all(Server, 3), [receive(Client)]);
 

@@ -30,6 +30,17 @@ fn what_a_slow_reader_leaves_is_sent_before_more_is_received() {
 }
 
 #[test]
+fn a_reset_is_noticed_while_a_stalled_server_has_not_taken_the_first_bytes() {
+    let (mut bench, _) = Bench::accept(AUTO);
+    bench.step(Event::Deadline);
+    bench.from(Client, b"one");
+    bench.step(Event::Connected(Ok(())));
+    assert_eq!(bench.step(Event::Deadline), [Action::Await(Client, Readiness::HangUp)]);
+    let actions = bench.step(Event::HangUp { side: Client, error: true });
+    assert_eq!(actions, closes(Farewell::Orderly, Farewell::Reset));
+}
+
+#[test]
 fn eof_is_passed_on_and_two_of_them_close() {
     for (first, reason) in
         [(Client, CloseReason::ClientClosed), (Server, CloseReason::ServerClosed)]
