@@ -1,0 +1,143 @@
+//! Splicing a half: socket → pipe → socket, without the bytes ever being ours.
+//!
+//! Entry: a half that has proved to be bulk. Exits: copying again (it went quiet, a wake-up was
+//! futile, no pipe was to be had), or the ends of [`Relay`]. A pipe is held for a turn, and longer
+//! only while it holds bytes.
+
+use super::{Flow, Relay};
+use crate::session::{About, Action, Cx, Next, PipeState};
+use crate::sys::{Fault, Readiness, Side};
+
+/// Bytes spliced in one turn before others get theirs.
+const TURN_BYTES: u32 = 1 << 20;
+
+/// Turns in a row with less than a buffer's worth that make a spliced half quiet again.
+const QUIET_TURNS: u8 = 2;
+
+/// A half whose bytes stay in the kernel.
+pub(super) struct Splice {
+    in_pipe: u32,
+    this_turn: u32,
+    quiet_turns: u8,
+}
+
+impl Relay {
+    /// From copying to splicing.
+    pub(super) fn promote(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
+        let half = self.half(from);
+        half.full_reads = 0;
+        half.flow = Flow::Splice(Splice { in_pipe: 0, this_turn: 0, quiet_turns: 0 });
+        if half.unread {
+            cx.act(Action::TakePipe(from));
+        } else {
+            cx.act(Action::Await(from, Readiness::Readable));
+        }
+        Next::Stay
+    }
+
+    pub(super) fn piped(&mut self, from: Side, result: Result<(), Fault>, cx: &mut Cx<'_>) -> Next {
+        let half = self.half(from);
+        if let (Ok(()), Flow::Splice(splice)) = (result, &mut half.flow) {
+            splice.this_turn = 0;
+            cx.act(Action::SpliceIn(from, cx.pipe_size));
+        } else {
+            // No pipe to be had: copying does as well.
+            half.flow = Flow::Copy;
+            cx.act(Action::Receive { side: from, drained: false });
+        }
+        Next::Stay
+    }
+
+    /// Ends a turn: who waits holds no pipe.
+    fn rest(from: Side, cx: &mut Cx<'_>) {
+        cx.act(Action::ReturnPipe(from, PipeState::Empty));
+        cx.act(Action::Await(from, Readiness::Readable));
+    }
+
+    pub(super) fn spliced_in(
+        &mut self,
+        from: Side,
+        result: Result<u32, Fault>,
+        about: &mut About,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let buffer_size = cx.buffer_size;
+        let Flow::Splice(splice) = &mut self.half(from).flow else { return Next::Stay };
+        match result {
+            Ok(0) => {
+                self.stop_splicing(from, cx);
+                self.ended(from, about, cx)
+            }
+            Ok(moved) => {
+                about.received[from as usize] += u64::from(moved);
+                splice.in_pipe += moved;
+                splice.this_turn += moved;
+                self.splice_out(from, cx)
+            }
+            Err(Fault::WouldBlock) => {
+                // The pipe is empty here, so it is the socket that has nothing, or urgent data.
+                let is_futile = splice.this_turn == 0;
+                let is_quiet = splice.this_turn < buffer_size;
+                splice.quiet_turns = if is_quiet { splice.quiet_turns + 1 } else { 0 };
+                if is_futile || splice.quiet_turns >= QUIET_TURNS {
+                    self.stop_splicing(from, cx);
+                    cx.act(Action::Receive { side: from, drained: !is_futile });
+                } else {
+                    Self::rest(from, cx);
+                }
+                Next::Stay
+            }
+            Err(fault) => {
+                self.stop_splicing(from, cx);
+                self.faulted(from, fault, about, cx)
+            }
+        }
+    }
+
+    pub(super) fn splice_out(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
+        if let Flow::Splice(splice) = &self.half(from).flow {
+            cx.act(Action::SpliceOut(from, splice.in_pipe));
+        }
+        Next::Stay
+    }
+
+    pub(super) fn spliced_out(
+        &mut self,
+        from: Side,
+        result: Result<u32, Fault>,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let Flow::Splice(splice) = &mut self.half(from).flow else { return Next::Stay };
+        match result {
+            Ok(0) | Err(Fault::WouldBlock) => {
+                cx.act(Action::AwaitRoom(from.opposite()));
+                cx.act(Action::Await(from, Readiness::HangUp));
+                Next::Stay
+            }
+            Ok(moved) => {
+                splice.in_pipe -= moved;
+                if splice.in_pipe > 0 {
+                    return self.splice_out(from, cx);
+                }
+                if splice.this_turn >= TURN_BYTES {
+                    Self::rest(from, cx);
+                } else {
+                    cx.act(Action::SpliceIn(from, cx.pipe_size));
+                }
+                Next::Stay
+            }
+            Err(fault) => {
+                self.stop_splicing(from, cx);
+                self.broke(from.opposite(), fault, cx)
+            }
+        }
+    }
+
+    fn stop_splicing(&mut self, from: Side, cx: &mut Cx<'_>) {
+        if let Flow::Splice(splice) = std::mem::replace(&mut self.half(from).flow, Flow::Copy) {
+            let is_empty = splice.in_pipe == 0;
+            let state = if is_empty { PipeState::Empty } else { PipeState::Holding };
+            cx.act(Action::ReturnPipe(from, state));
+        }
+    }
+}
