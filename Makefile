@@ -5,7 +5,8 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
-# Passed on to `ringway demo` by `make run`, e.g. ARGS='--listen 127.0.0.1:9000'.
+# Passed on to `ringway demo` by `make run`, e.g. ARGS='--listen 127.0.0.1:9000', and by `make
+# bench` to the benchmark, e.g. ARGS='--only bulk,close --pieces 5'.
 ARGS ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Most integration tests wait for a socket most of the time.
@@ -13,10 +14,10 @@ RUST_TEST_THREADS ?= 4
 export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint loom bench install tools
+.PHONY: help run build test lint loom bench bench-quick bench-core install tools
 
 help: ## say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 run: build ## build ringway and start its demo: four servers and ringway in front
 	$(TARGET)/release/ringway demo $(ARGS)
@@ -37,7 +38,18 @@ loom: tools ## every interleaving of the counts that all workers share
 	RUSTFLAGS="--cfg ringway_loom" CARGO_TARGET_DIR=$(TARGET)/loom \
 		$(CARGO) test --profile loom --locked --lib pool::counts
 
-bench: tools ## micro-benchmarks
+# The program is the one that is shipped; only the load generators are built the quick way.
+FIELD = $(CARGO) bench --profile fast --locked --bench field -- --ringway $(TARGET)/release/ringway
+
+bench: build ## ringway beside nginx and HAProxy, about 10 minutes; report in target/bench
+	benches/setup.sh
+	$(FIELD) $(ARGS)
+
+bench-quick: build ## the same in about 2 minutes, with wider spreads
+	benches/setup.sh
+	$(FIELD) --quick $(ARGS)
+
+bench-core: tools ## micro-benchmarks of what needs no kernel
 	$(CARGO) bench --locked --bench core
 
 install: build ## copy the program to $(DESTDIR)$(PREFIX)/bin
