@@ -5,7 +5,8 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
-# Passed on to `ringway demo` by `make run`, e.g. ARGS='--listen 127.0.0.1:9000'.
+# Passed on to `ringway demo` by `make run`, e.g. ARGS='--listen 127.0.0.1:9000', and by `make
+# bench` to the benchmark, e.g. ARGS='--only bulk,close --pieces 5'.
 ARGS ?=
 # Sessions that `make scale` holds, and further options, e.g. SCALE='--every 0 --hold 120'.
 N ?= 100000
@@ -16,10 +17,10 @@ RUST_TEST_THREADS ?= 4
 export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint loom bench scale install tools
+.PHONY: help run build test lint loom bench bench-quick bench-core scale install tools
 
 help: ## say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 run: build ## build ringway and start its demo: four servers and ringway in front
 	$(TARGET)/release/ringway demo $(ARGS)
@@ -40,7 +41,18 @@ loom: tools ## every interleaving of the counts that all workers share
 	RUSTFLAGS="--cfg ringway_loom" CARGO_TARGET_DIR=$(TARGET)/loom \
 		$(CARGO) test --profile loom --locked --lib pool::counts
 
-bench: tools ## micro-benchmarks
+# The program is the one that is shipped; only the load generators are built the quick way.
+FIELD = $(CARGO) bench --profile fast --locked --bench field -- --ringway $(TARGET)/release/ringway
+
+bench: build ## ringway beside nginx and HAProxy, about 10 minutes; report in target/bench
+	benches/setup.sh
+	$(FIELD) $(ARGS)
+
+bench-quick: build ## the same in about 2 minutes, with wider spreads
+	benches/setup.sh
+	$(FIELD) --quick $(ARGS)
+
+bench-core: tools ## micro-benchmarks of what needs no kernel
 	$(CARGO) bench --locked --bench core
 
 scale: tools ## hold N sessions (100,000) through one process: memory, latency, ceiling

@@ -1,5 +1,5 @@
 //! What costs time without the kernel: first bytes, picking a server, the learned table, timers,
-//! and one step of a session. No sockets: `make bench` runs it anywhere.
+//! and one step of a session. No sockets: `make bench-core` runs it anywhere.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
