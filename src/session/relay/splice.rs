@@ -11,6 +11,10 @@ use crate::sys::{Fault, Readiness, Side};
 /// Bytes spliced in one turn before others get theirs.
 const TURN_BYTES: u32 = 1 << 20;
 
+/// A splice that moves less than this share of a pipe has emptied the socket, nearly always: asking
+/// again would be a call for nothing.
+const SHORT_SHARE: u32 = 4;
+
 /// Turns in a row with less than a buffer's worth that make a spliced half quiet again.
 const QUIET_TURNS: u8 = 2;
 
@@ -19,6 +23,8 @@ pub(super) struct Splice {
     in_pipe: u32,
     this_turn: u32,
     quiet_turns: u8,
+    /// The last splice from the socket left nothing worth another one.
+    was_short: bool,
 }
 
 impl Relay {
@@ -26,7 +32,8 @@ impl Relay {
     pub(super) fn promote(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
         let half = self.half(from);
         half.full_reads = 0;
-        half.flow = Flow::Splice(Splice { in_pipe: 0, this_turn: 0, quiet_turns: 0 });
+        half.flow =
+            Flow::Splice(Splice { in_pipe: 0, this_turn: 0, quiet_turns: 0, was_short: false });
         if half.unread {
             cx.act(Action::TakePipe(from));
         } else {
@@ -48,10 +55,20 @@ impl Relay {
         Next::Stay
     }
 
-    /// Ends a turn: who waits holds no pipe.
-    fn rest(from: Side, cx: &mut Cx<'_>) {
-        cx.act(Action::ReturnPipe(from, PipeState::Empty));
-        cx.act(Action::Await(from, Readiness::Readable));
+    /// The pipe is empty. Whoever waits holds none.
+    fn end_turn(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
+        let Flow::Splice(splice) = &mut self.half(from).flow else { return Next::Stay };
+        let is_futile = splice.this_turn == 0;
+        let is_quiet = splice.this_turn < cx.buffer_size;
+        splice.quiet_turns = if is_quiet { splice.quiet_turns + 1 } else { 0 };
+        if is_futile || splice.quiet_turns >= QUIET_TURNS {
+            self.stop_splicing(from, cx);
+            cx.act(Action::Receive { side: from, drained: !is_futile });
+        } else {
+            cx.act(Action::ReturnPipe(from, PipeState::Empty));
+            cx.act(Action::Await(from, Readiness::Readable));
+        }
+        Next::Stay
     }
 
     pub(super) fn spliced_in(
@@ -61,7 +78,6 @@ impl Relay {
         about: &mut About,
         cx: &mut Cx<'_>,
     ) -> Next {
-        let buffer_size = cx.buffer_size;
         let Flow::Splice(splice) = &mut self.half(from).flow else { return Next::Stay };
         match result {
             Ok(0) => {
@@ -72,21 +88,11 @@ impl Relay {
                 about.received[from as usize] += u64::from(moved);
                 splice.in_pipe += moved;
                 splice.this_turn += moved;
+                splice.was_short = moved < cx.pipe_size / SHORT_SHARE;
                 self.splice_out(from, cx)
             }
-            Err(Fault::WouldBlock) => {
-                // The pipe is empty here, so it is the socket that has nothing, or urgent data.
-                let is_futile = splice.this_turn == 0;
-                let is_quiet = splice.this_turn < buffer_size;
-                splice.quiet_turns = if is_quiet { splice.quiet_turns + 1 } else { 0 };
-                if is_futile || splice.quiet_turns >= QUIET_TURNS {
-                    self.stop_splicing(from, cx);
-                    cx.act(Action::Receive { side: from, drained: !is_futile });
-                } else {
-                    Self::rest(from, cx);
-                }
-                Next::Stay
-            }
+            // The pipe is empty here, so it is the socket that has nothing, or urgent data.
+            Err(Fault::WouldBlock) => self.end_turn(from, cx),
             Err(fault) => {
                 self.stop_splicing(from, cx);
                 self.faulted(from, fault, about, cx)
@@ -119,11 +125,10 @@ impl Relay {
                 if splice.in_pipe > 0 {
                     return self.splice_out(from, cx);
                 }
-                if splice.this_turn >= TURN_BYTES {
-                    Self::rest(from, cx);
-                } else {
-                    cx.act(Action::SpliceIn(from, cx.pipe_size));
+                if splice.this_turn >= TURN_BYTES || splice.was_short {
+                    return self.end_turn(from, cx);
                 }
+                cx.act(Action::SpliceIn(from, cx.pipe_size));
                 Next::Stay
             }
             Err(fault) => {

@@ -23,8 +23,8 @@ fn bulk_is_spliced_and_copied_again_when_quiet() {
     for onward in [AWAIT, receive(Server)] {
         turn(&mut bench);
         assert_eq!(bench.step(Event::SplicedIn(Server, Ok(7))), [Action::SpliceOut(Server, 7)]);
-        assert_eq!(bench.step(Event::SplicedOut(Server, Ok(7))), [IN]);
-        let actions = bench.step(Event::SplicedIn(Server, Err(Fault::WouldBlock)));
+        // So little means that the socket is empty, which need not be asked.
+        let actions = bench.step(Event::SplicedOut(Server, Ok(7)));
         // Whoever waits holds no pipe.
         assert_eq!(actions, [Action::ReturnPipe(Server, PipeState::Empty), onward]);
     }
