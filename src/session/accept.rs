@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::relay::ClientHalf;
 use super::{About, CloseReason, Cx, Phase, close, peek, route};
 use crate::config::Peek;
 
@@ -18,7 +19,7 @@ pub(super) fn start(about: &mut About, local: Option<SocketAddr>, cx: &mut Cx<'_
     if proxied || listener.peek != Peek::None {
         return peek::start(proxied, local, about, cx);
     }
-    route::without_head(about, local, Vec::new(), cx)
+    route::opaque(about, local, Vec::new(), ClientHalf::Idle, cx)
 }
 
 fn is_denied(ip: IpAddr, allow: &[IpNet], deny: &[IpNet]) -> bool {

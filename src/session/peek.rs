@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use super::relay::ClientHalf;
 use super::{About, Action, CloseReason, Cx, Event, Next, Phase, answer, close, route};
 use crate::config::Peek;
 use crate::peek::client_hello::{HelloPeeked, HelloScanner};
@@ -141,7 +142,8 @@ impl Peeking {
     }
 
     fn go_on_as_none(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Phase {
-        route::without_head(about, self.local, std::mem::take(&mut self.held), cx)
+        let held = std::mem::take(&mut self.held);
+        route::opaque(about, self.local, held, ClientHalf::Idle, cx)
     }
 
     fn set_deadline(&mut self, about: &About, cx: &mut Cx<'_>) {
@@ -159,7 +161,7 @@ impl Peeking {
         let is_auto = about.listener(cx.config).peek == Peek::Auto;
         if is_auto && !self.held.is_empty() && !matches!(self.stage, Stage::Proxy) {
             let held = std::mem::take(&mut self.held);
-            return route::ended_without_head(about, self.local, held, cx);
+            return route::opaque(about, self.local, held, ClientHalf::Ended, cx);
         }
         let reason = if self.held.is_empty() {
             CloseReason::ClientSilent
@@ -174,7 +176,7 @@ impl Peeking {
         if is_auto && !matches!(self.stage, Stage::Proxy) {
             // The receive that is pending goes on for the relay.
             let held = std::mem::take(&mut self.held);
-            return Next::To(route::while_receiving(about, self.local, held, cx));
+            return Next::To(route::opaque(about, self.local, held, ClientHalf::Receiving, cx));
         }
         if self.held.is_empty() {
             return Next::To(close::close(CloseReason::ClientSilent, cx));

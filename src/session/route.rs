@@ -15,36 +15,7 @@ use crate::peek::http_head::RequestHead;
 use crate::pool::KeyKind;
 
 /// Nothing was read, or nothing that says where to go: the listener's own pool.
-pub(super) fn without_head(
-    about: &mut About,
-    local: Option<SocketAddr>,
-    bytes: Vec<u8>,
-    cx: &mut Cx<'_>,
-) -> Phase {
-    opaque(about, local, bytes, ClientHalf::Idle, cx)
-}
-
-/// The same, behind the client's EOF.
-pub(super) fn ended_without_head(
-    about: &mut About,
-    local: Option<SocketAddr>,
-    bytes: Vec<u8>,
-    cx: &mut Cx<'_>,
-) -> Phase {
-    opaque(about, local, bytes, ClientHalf::Ended, cx)
-}
-
-/// The same, with a receive from the client still pending.
-pub(super) fn while_receiving(
-    about: &mut About,
-    local: Option<SocketAddr>,
-    bytes: Vec<u8>,
-    cx: &mut Cx<'_>,
-) -> Phase {
-    opaque(about, local, bytes, ClientHalf::Receiving, cx)
-}
-
-fn opaque(
+pub(super) fn opaque(
     about: &mut About,
     local: Option<SocketAddr>,
     bytes: Vec<u8>,
