@@ -3,84 +3,28 @@
 
 mod accepting;
 mod seat;
+mod shared;
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use crate::config::{Address, Config, PoolIndex};
+use crate::config::PoolIndex;
 use crate::hosts::Hosts;
 use crate::log::Record;
-use crate::metrics::Counters;
-use crate::pool::{Pool, ServerIndex};
+use crate::pool::ServerIndex;
 use crate::random::Random;
 use crate::session::{Action, CloseReason, Cx, Event, PipeState};
 use crate::slots::{SlotId, Slots};
-use crate::sys::clock::Clock;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::{
-    BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, PeerId, PipeId, Readiness, Side,
+    BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, PipeId, Readiness, Side,
     Submitted, Token,
 };
 use crate::timer::Wheel;
 use seat::Seat;
-
-/// What all workers share.
-pub struct Shared {
-    /// In force.
-    pub config: Config,
-    /// By `PoolIndex`.
-    pub pools: Vec<Pool>,
-    /// Set when workers are to stop.
-    pub stopping: AtomicBool,
-    /// Set when a worker could not go on.
-    pub failed: AtomicBool,
-    /// What every worker reads, so that expiry times mean the same to all.
-    pub clock: Clock,
-    /// What happened, by worker.
-    pub counters: Vec<Counters>,
-    /// The number of each pool's first server among all.
-    first_peers: Vec<u32>,
-    /// Some server wants to know the address a client connected to.
-    tells_local: bool,
-}
-
-impl Shared {
-    /// At the start.
-    pub fn new(config: Config, pools: Vec<Pool>, workers: usize) -> Self {
-        let mut servers = 0;
-        let first_peers = pools
-            .iter()
-            .map(|pool| {
-                let first = servers;
-                servers += u32::try_from(pool.servers().len()).expect("servers are few");
-                first
-            })
-            .collect();
-        Self {
-            tells_local: pools.iter().any(|pool| pool.spec().send_proxy.is_some()),
-            first_peers,
-            config,
-            pools,
-            stopping: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
-            clock: Clock::new(),
-            counters: (0..workers).map(|_| Counters::default()).collect(),
-        }
-    }
-
-    /// Servers in the order of their peer numbers: through all pools in turn.
-    pub fn peers(&self) -> Vec<Address> {
-        let servers = self.pools.iter().flat_map(Pool::servers);
-        servers.map(|server| server.address.clone()).collect()
-    }
-
-    fn peer(&self, pool: PoolIndex, server: ServerIndex) -> PeerId {
-        PeerId(self.first_peers[pool.0 as usize] + u32::from(server.0))
-    }
-}
+pub use shared::Shared;
 
 /// A listening socket of this worker.
 #[derive(Clone, Copy)]
