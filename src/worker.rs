@@ -562,6 +562,7 @@ impl<E: Engine> Worker<E> {
     }
 }
 
+/// What of a poll mask tells a reset from a mere hang-up (poll(2)).
 const POLLERR: u32 = 0x8;
 
 fn token(id: SlotId, kind: Kind, side: Side) -> Token {

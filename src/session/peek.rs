@@ -121,10 +121,7 @@ impl Peeking {
             Stage::Http(scanner) => match scanner.scan(&self.held, max) {
                 Peeked::Incomplete => None,
                 Peeked::Foreign(_) => Some(self.go_on_as_none(about, cx)),
-                Peeked::Head(head) => {
-                    let phase = route::http(about, self.local, &self.held, &head, cx);
-                    Some(phase)
-                }
+                Peeked::Head(head) => Some(route::http(about, self.local, &self.held, &head, cx)),
                 Peeked::Refused(refusal) => Some(refuse(refusal, cx)),
             },
             Stage::Tls(scanner) => match scanner.scan(&self.held, max) {

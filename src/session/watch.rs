@@ -172,14 +172,11 @@ impl Watch {
         if !held.flushing {
             // The head itself has been sent. What follows is held, and must be received to be,
             // unless the server has answered before it had the whole head.
+            if held.verdict == Verdict::Awaited {
+                return Onward::Receive;
+            }
             held.paused = true;
-            return match held.verdict {
-                Verdict::Awaited => {
-                    held.paused = false;
-                    Onward::Receive
-                }
-                Verdict::Agreed | Verdict::Refused => self.open_or_shut(),
-            };
+            return self.open_or_shut();
         }
         if !held.bytes.is_empty() {
             return Onward::Send(std::mem::take(&mut held.bytes));
