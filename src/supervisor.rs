@@ -27,15 +27,16 @@ use crate::sys::clock;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::pipes::PIPES_MAX;
 use crate::sys::ring::Ring;
+use crate::sys::spares::SPARES_MAX;
 use crate::sys::token::SLOTS_MAX;
 use crate::sys::{Fd, affinity, socket, table};
 use crate::worker::{Listening, Records, Shared, Worker};
 
 /// Descriptors of a worker that are no session's: standard streams, ring, listeners, mailboxes,
-/// and pipes.
+/// pipes and spare sockets.
 const DESCRIPTORS_KEPT_BACK: u64 = 512;
 
-const _: () = assert!(2 * PIPES_MAX < DESCRIPTORS_KEPT_BACK as usize - 64);
+const _: () = assert!(2 * PIPES_MAX + SPARES_MAX < DESCRIPTORS_KEPT_BACK as usize - 64);
 
 /// Descriptors one session needs: the client's and the server's.
 const DESCRIPTORS_PER_SESSION: u64 = 2;

@@ -112,6 +112,11 @@ pub(super) fn close(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
     close_as(reason, Farewell::Orderly, Farewell::Orderly, cx)
 }
 
+/// Closes both sides after both have said EOF.
+pub(super) fn close_ended(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
+    close_as(reason, Farewell::Orderly, Farewell::Ended, cx)
+}
+
 /// Closes the client and resets the server: the client is gone, the server shall know at once.
 pub(super) fn reset_server(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
     close_as(reason, Farewell::Orderly, Farewell::Reset, cx)

@@ -390,7 +390,7 @@ impl Relay {
                     Some(Side::Server) => CloseReason::ServerClosed,
                     _ => CloseReason::ClientClosed,
                 };
-                Next::To(close::close(reason, cx))
+                Next::To(close::close_ended(reason, cx))
             }
             // The server takes no more and has said all it will; the client may still be sending.
             Stage::Broken => Next::To(close::linger(CloseReason::ServerClosed, false, cx)),

@@ -26,6 +26,7 @@ pub mod pipes;
 pub mod ring;
 pub mod signal;
 pub mod socket;
+pub mod spares;
 pub mod table;
 pub mod token;
 
@@ -77,6 +78,8 @@ pub enum Farewell {
     Orderly,
     /// Linger 0: RST at once, what is queued is thrown away.
     Reset,
+    /// EOF was received and nothing will be sent any more: EOF, and the socket may serve again.
+    Ended,
 }
 
 /// What the kernel is asked for.

@@ -19,7 +19,7 @@ const POOLED_MAX: usize = 64;
 
 /// Pipes at all: what they take of the descriptors that are kept back for other things than
 /// sessions. Beyond it bytes are copied.
-pub const PIPES_MAX: usize = 192;
+pub const PIPES_MAX: usize = 160;
 
 struct Pipe {
     reader: OwnedFd,

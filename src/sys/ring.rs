@@ -15,7 +15,10 @@ use super::buffers::{BUFFER_SIZE, BUFFERS, BufferId, Buffers, GROUP};
 use super::clock::Clock;
 use super::errno::Fault;
 use super::pipes::{PIPE_SIZE, Pipes};
-use super::{Completion, Engine, Fd, Kind, Op, PeerId, Readiness, Submitted, Token, socket};
+use super::spares::Spares;
+use super::{
+    Completion, Engine, Farewell, Fd, Kind, Op, PeerId, Readiness, Submitted, Token, socket,
+};
 use crate::config::{Address, TcpKeepAlive};
 
 /// Operations handed over at once; more are handed over in several goes.
@@ -36,6 +39,8 @@ pub struct Ring {
     buffers: Buffers,
     peers: Box<[SockAddr]>,
     pipes: Pipes,
+    /// Where all peers are of one address family, so that any spare serves any of them.
+    spares: Option<Spares>,
     clock: Clock,
     keep_alive: Option<TcpKeepAlive>,
 }
@@ -58,9 +63,11 @@ impl Ring {
         probe(&ring)?;
         let buffers = Buffers::new()?;
         register(&ring, &buffers)?;
-        let peers = peers.iter().map(socket::sock_addr).collect::<io::Result<_>>()?;
+        let peers = peers.iter().map(socket::sock_addr).collect::<io::Result<Box<[_]>>>()?;
+        let one_family = peers.iter().all(SockAddr::is_ipv4) || peers.iter().all(SockAddr::is_ipv6);
+        let spares = one_family.then(Spares::default);
         let (sending, pipes) = (HashMap::new(), Pipes::default());
-        Ok(Self { ring, sending, buffers, peers, pipes, clock, keep_alive })
+        Ok(Self { ring, sending, buffers, peers, pipes, spares, clock, keep_alive })
     }
 
     #[expect(unsafe_code, reason = "the kernel reads and writes what an entry points to")]
@@ -79,6 +86,17 @@ impl Ring {
                 }
             }
         }
+    }
+
+    fn open(&mut self, peer: PeerId, data_in_hand: bool) -> Result<u32, Fault> {
+        let opened = match self.spares.as_mut().and_then(Spares::take) {
+            Some(spare) => spare,
+            None => socket::open(&self.peers[peer.0 as usize], self.keep_alive)?,
+        };
+        if data_in_hand {
+            socket::acknowledge_with_data(opened);
+        }
+        Ok(opened.number().cast_unsigned())
     }
 
     fn receive(&mut self, token: Token, socket: Fd, drained: bool) -> Submitted {
@@ -206,11 +224,7 @@ impl Engine for Ring {
                     .build();
                 self.push(entry, token)
             }
-            Op::Open { peer, data_in_hand } => {
-                let address = &self.peers[peer.0 as usize];
-                let opened = socket::open(address, self.keep_alive, data_in_hand);
-                Submitted::Done(opened.map(|fd| fd.number().cast_unsigned()))
-            }
+            Op::Open { peer, data_in_hand } => Submitted::Done(self.open(peer, data_in_hand)),
             Op::Connect { socket, peer } => self.connect(token, socket, peer),
             Op::Receive { socket, drained } => self.receive(token, socket, drained),
             Op::Send { socket, buffer, from, to } => self.send(token, socket, buffer, from, to),
@@ -241,7 +255,10 @@ impl Engine for Ring {
             Op::Unsent { socket } => Submitted::Done(socket::unsent(socket)),
             Op::Shutdown { socket } => Submitted::Done(socket::shutdown_write(socket)),
             Op::Close { socket, farewell } => {
-                socket::close(socket, farewell);
+                match &mut self.spares {
+                    Some(spares) if farewell == Farewell::Ended => spares.put(socket),
+                    _ => socket::close(socket, farewell),
+                }
                 Submitted::Done(Ok(0))
             }
         }

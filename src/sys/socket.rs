@@ -85,23 +85,38 @@ fn set_keep_alive(socket: &SockRef<'_>, keep_alive: Option<TcpKeepAlive>) -> io:
 }
 
 /// A socket to connect to a server with; the caller owns the number.
-pub fn open(
-    peer: &SockAddr,
-    keep_alive: Option<TcpKeepAlive>,
-    data_in_hand: bool,
-) -> Result<Fd, Fault> {
+pub fn open(peer: &SockAddr, keep_alive: Option<TcpKeepAlive>) -> Result<Fd, Fault> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(peer.domain(), kind, None).map_err(|error| fault(&error))?;
     if peer.domain() != Domain::UNIX {
         // These cannot fail on a fresh TCP socket; if one did, the session would still work.
         let _ = socket.set_tcp_nodelay(true);
         let _ = set_keep_alive(&SockRef::from(&socket), keep_alive);
-        if data_in_hand {
-            // The first bytes carry the handshake's ACK: one packet less per connection.
-            let _ = socket.set_tcp_quickack(false);
-        }
     }
     Ok(Fd::new(socket.into_raw_fd()))
+}
+
+/// Has the first bytes carry the handshake's ACK: one packet less per connection. Without bytes
+/// to send soon, the server would wait 200 ms for that ACK.
+pub fn acknowledge_with_data(socket: Fd) {
+    // Fails on unix sockets, which acknowledge nothing.
+    let _ = borrowed(socket).set_tcp_quickack(false);
+}
+
+/// Takes a connection off a socket whose both ends have said EOF (connect(2), AF_UNSPEC).
+#[expect(unsafe_code, reason = "connect(2) to no address")]
+pub fn dissolve(socket: Fd) -> Result<(), Fault> {
+    let nobody =
+        libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    // SAFETY: the kernel reads an address of the length given, which lives through the call.
+    let result = unsafe {
+        libc::connect(
+            socket.number(),
+            &raw const nobody,
+            size_of::<libc::sockaddr>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(Fault::last()) }
 }
 
 fn fault(error: &io::Error) -> Fault {
@@ -160,7 +175,7 @@ pub fn splice(from: i32, to: i32, most: u32) -> Result<u32, Fault> {
 
 /// The socket under a number this thread owns, without owning it.
 #[expect(unsafe_code, reason = "borrows a descriptor by number")]
-fn borrowed(socket: Fd) -> ManuallyDrop<Socket> {
+pub(super) fn borrowed(socket: Fd) -> ManuallyDrop<Socket> {
     // SAFETY: the number is open in this thread's table, and ManuallyDrop never closes it.
     ManuallyDrop::new(unsafe { Socket::from_raw_fd(socket.number()) })
 }

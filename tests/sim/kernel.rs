@@ -376,6 +376,8 @@ impl World {
         let Some(link) = socket.link else { return };
         let link = &mut self.links[link];
         link.closed = true;
+        let ended = link.inbox.is_empty() && (link.fin_in || link.dead);
+        assert!(farewell != Farewell::Ended || ended, "called ended before its EOF");
         if farewell == Farewell::Reset || !link.inbox.is_empty() {
             link.reset_by_us();
         } else {
