@@ -11,7 +11,7 @@ use ringway::peek::client_hello::{HelloPeeked, HelloScanner};
 use ringway::peek::http_head::{HeadScanner, Peeked};
 use ringway::pool::{Key, Pool, ServerSpec, Tried};
 use ringway::random::Random;
-use ringway::session::{Action, Cx, Event, Session};
+use ringway::session::{Action, Cx, Event, Habit, Session};
 use ringway::slots::SlotId;
 use ringway::sys::{BufferId, Side};
 use ringway::timer::{TICK_MS, Wheel};
@@ -183,6 +183,7 @@ fn timer(criterion: &mut Criterion) {
 struct Surroundings {
     config: Config,
     pools: Vec<Pool>,
+    habits: [Habit; 1],
     hosts: Hosts,
     random: Random,
     actions: Vec<Action>,
@@ -195,6 +196,7 @@ impl Surroundings {
             now_us: 1_000_000,
             config: &self.config,
             pools: &self.pools,
+            habits: &mut self.habits,
             hosts: &mut self.hosts,
             random: &mut self.random,
             buffer_size: 16 * 1024,
@@ -210,6 +212,7 @@ fn relay(criterion: &mut Criterion) {
     let mut around = Surroundings {
         config: config(keys),
         pools: vec![pool(keys, 4)],
+        habits: [Habit::default()],
         hosts: Hosts::default(),
         random: Random::new(1),
         actions: Vec::new(),

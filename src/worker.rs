@@ -15,7 +15,7 @@ use crate::hosts::Hosts;
 use crate::log::Record;
 use crate::pool::ServerIndex;
 use crate::random::Random;
-use crate::session::{Action, CloseReason, Cx, Event, PipeState};
+use crate::session::{Action, CloseReason, Cx, Event, Habit, PipeState};
 use crate::slots::{SlotId, Slots};
 use crate::sys::mailbox::Mailbox;
 use crate::sys::{
@@ -99,6 +99,7 @@ pub struct Worker<E: Engine> {
 /// What a step may look at, whatever it is about.
 struct Surroundings {
     shared: Arc<Shared>,
+    habits: Vec<Habit>,
     hosts: Hosts,
     random: Random,
     buffer_size: u32,
@@ -111,6 +112,7 @@ impl Surroundings {
             now_us,
             config: &self.shared.config,
             pools: &self.shared.pools,
+            habits: &mut self.habits,
             hosts: &mut self.hosts,
             random: &mut self.random,
             buffer_size: self.buffer_size,
@@ -144,6 +146,7 @@ impl<E: Engine> Worker<E> {
         let now_us = engine.now_us();
         let surroundings = Surroundings {
             shared: Arc::clone(&shared),
+            habits: vec![Habit::default(); shared.config.listeners.len()],
             hosts: Hosts::default(),
             random: Random::new(seed),
             buffer_size: engine.buffer_size(),

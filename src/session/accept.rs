@@ -1,11 +1,12 @@
-//! Entry: a client was accepted. Exits: peek, connect (nothing to peek at), close (denied).
+//! Entry: a client was accepted. Exits: peek, first_bytes or connect (nothing to peek at), close
+//! (denied).
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
 use super::relay::ClientHalf;
-use super::{About, CloseReason, Cx, Phase, close, peek, route};
+use super::{About, CloseReason, Cx, Phase, close, first_bytes, peek, route};
 use crate::config::Peek;
 
 /// Applies allow and deny before any byte is read, then goes to the first phase that has work.
@@ -18,6 +19,9 @@ pub(super) fn start(about: &mut About, local: Option<SocketAddr>, cx: &mut Cx<'_
     let proxied = ip.is_some_and(|ip| contains(&listener.accept_proxy, ip));
     if proxied || listener.peek != Peek::None {
         return peek::start(proxied, local, about, cx);
+    }
+    if first_bytes::are_due(about, cx) {
+        return first_bytes::start(local, cx);
     }
     route::opaque(about, local, Vec::new(), ClientHalf::Idle, cx)
 }

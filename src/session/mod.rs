@@ -9,6 +9,7 @@
 //! struct with the fields that mean something in it.
 
 mod accept;
+mod first_bytes;
 mod peek;
 mod route;
 
@@ -32,6 +33,7 @@ use crate::random::Random;
 use crate::sys::{BufferId, Farewell, Fault, Readiness, Side};
 
 pub use close::CloseReason;
+pub use first_bytes::Habit;
 
 /// What happened.
 #[derive(Debug)]
@@ -188,6 +190,8 @@ pub struct Cx<'a> {
     pub config: &'a Config,
     /// By [`PoolIndex`], shared by all workers.
     pub pools: &'a [Pool],
+    /// Who speaks first, by listener.
+    pub habits: &'a mut [Habit],
     /// Host names seen.
     pub hosts: &'a mut Hosts,
     /// Seeded.
@@ -275,6 +279,7 @@ enum Next {
 
 /// Where a session is on its way.
 enum Phase {
+    FirstBytes(first_bytes::FirstBytes),
     Peek(Box<peek::Peeking>),
     Connect(Box<connect::Connecting>),
     Relay(relay::Relay),
@@ -321,6 +326,7 @@ impl Session {
         let next = match (&mut self.phase, event) {
             (Phase::Close(closing), event) => closing.step(event, cx),
             (_, Event::Stop) => Next::To(close::close(CloseReason::Stopped, cx)),
+            (Phase::FirstBytes(waiting), event) => waiting.step(about, event, cx),
             (Phase::Peek(peeking), event) => peeking.step(about, event, cx),
             (Phase::Connect(connecting), event) => connecting.step(about, event, cx),
             (Phase::Relay(relay), event) => relay.step(about, event, cx),

@@ -41,7 +41,7 @@ pub(super) fn start(
     let stage = if proxied { Stage::Proxy } else { Stage::after_proxy(listener.peek) };
     let mut peeking = Peeking { held: Vec::new(), stage, local, deadline_ms };
     peeking.set_deadline(about, cx);
-    cx.act(Action::Receive { side: Side::Client, drained: false });
+    cx.act(Action::Receive { side: Side::Client, drained: true });
     Phase::Peek(Box::new(peeking))
 }
 

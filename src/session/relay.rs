@@ -170,6 +170,9 @@ impl Relay {
         cx: &mut Cx<'_>,
     ) -> Next {
         let len = bytes.len() as u32;
+        if about.received == [0, 0] {
+            cx.habits[about.listener as usize].learn(side);
+        }
         about.received[side as usize] += u64::from(len);
         let half = &mut self.halves[side as usize];
         half.unread = unread;

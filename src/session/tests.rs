@@ -62,6 +62,7 @@ use Side::{Client, Server};
 struct Bench {
     config: Config,
     pools: Vec<Pool>,
+    habits: Vec<Habit>,
     hosts: Hosts,
     random: Random,
     now_us: u64,
@@ -83,7 +84,8 @@ impl Bench {
         let pools = config.pools.iter().map(pool).collect();
         let (hosts, random) = (Hosts::default(), Random::new(1));
         let actions = Vec::new();
-        Self { config, pools, hosts, random, now_us: 1_000_000, session: None, actions }
+        let habits = vec![Habit::default(); config.listeners.len()];
+        Self { config, pools, habits, hosts, random, now_us: 1_000_000, session: None, actions }
     }
 
     /// A client of `listener`, and what was done at once.
@@ -93,11 +95,20 @@ impl Bench {
 
     fn accept_from(listener: u16, ip: [u8; 4]) -> (Self, Vec<Action>) {
         let mut bench = Self::new();
-        let client = Some(SocketAddr::from((ip, 4000)));
-        let actions = bench.with(|session, cx| {
-            *session = Some(Session::accept(listener, client, None, cx));
-        });
+        let actions = bench.accepted_from(listener, ip);
         (bench, actions)
+    }
+
+    /// Another client, with what was learned from those before.
+    fn accepted(&mut self, listener: u16) -> Vec<Action> {
+        self.accepted_from(listener, [10, 0, 0, 1])
+    }
+
+    fn accepted_from(&mut self, listener: u16, ip: [u8; 4]) -> Vec<Action> {
+        let client = Some(SocketAddr::from((ip, 4000)));
+        self.with(|session, cx| {
+            *session = Some(Session::accept(listener, client, None, cx));
+        })
     }
 
     /// A client whose head has been sent, with the server connected; what was sent to it.
@@ -124,6 +135,7 @@ impl Bench {
             now_us: self.now_us,
             config: &self.config,
             pools: &self.pools,
+            habits: &mut self.habits,
             hosts: &mut self.hosts,
             random: &mut self.random,
             buffer_size: BUFFER_SIZE,
@@ -176,6 +188,13 @@ fn receive(side: Side) -> Action {
 
 fn send(to: Side, until: u32) -> Action {
     Action::Send { to, buffer: BUFFER, from: 0, until }
+}
+
+/// Both sides have said EOF: they are closed, and the session ends for `reason`.
+#[track_caller]
+fn assert_ended(bench: &mut Bench, actions: &[Action], reason: CloseReason) {
+    assert_eq!(actions, closes(Farewell::Orderly, Farewell::Ended));
+    assert_ends(bench, reason);
 }
 
 fn closes(client: Farewell, server: Farewell) -> [Action; 3] {

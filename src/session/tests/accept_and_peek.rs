@@ -187,3 +187,54 @@ fn auto_takes_bytes_and_eof_while_it_connects() {
     let actions = bench.fault(Client, Fault::Reset);
     assert_closes(&mut bench, &actions, CloseReason::ClientReset);
 }
+
+/// A listener at which clients have spoken first so often that they are waited for.
+fn client_first() -> Bench {
+    let mut bench = Bench::new();
+    for _ in 0..8 {
+        let actions = bench.accepted(RAW);
+        assert_eq!(connect_of(&actions).map(|(_, data_in_hand)| data_in_hand), Some(false));
+        bench.step(Event::Connected(Ok(())));
+        bench.from(Client, b"hi");
+    }
+    bench
+}
+
+#[test]
+fn first_bytes_are_waited_for_where_clients_speak_first() {
+    let mut bench = client_first();
+    assert_eq!(bench.accepted(RAW), [receive(Client), Action::Deadline { at_ms: 1010 }]);
+    let actions = bench.from(Client, b"hi");
+    assert!(actions.contains(&Action::Release(BUFFER)));
+    assert_eq!(connect_of(&actions).map(|(_, data_in_hand)| data_in_hand), Some(true));
+    let first = Action::SendAll { to: Server, bytes: b"hi".to_vec() };
+    assert!(bench.step(Event::Connected(Ok(()))).contains(&first));
+    assert_eq!(bench.session.unwrap().about().received, [2, 0]);
+}
+
+#[test]
+fn a_client_that_does_not_speak_is_connected_all_the_same() {
+    let mut bench = client_first();
+    bench.accepted(RAW);
+    let actions = bench.step(Event::Deadline);
+    assert_eq!(connect_of(&actions).map(|(_, data_in_hand)| data_in_hand), Some(false));
+    // The client's receive is pending still.
+    assert_eq!(bench.step(Event::Connected(Ok(()))).last(), Some(&receive(Server)));
+
+    // Its server spoke first: the next one is not waited for.
+    bench.from(Server, b"220 ready");
+    let actions = bench.accepted(RAW);
+    assert_eq!(connect_of(&actions).map(|(_, data_in_hand)| data_in_hand), Some(false));
+}
+
+#[test]
+fn a_client_that_says_nothing_but_eof_is_connected_and_one_that_resets_is_not() {
+    let mut bench = client_first();
+    bench.accepted(RAW);
+    assert!(connect_of(&bench.eof(Client)).is_some());
+    assert!(bench.step(Event::Connected(Ok(()))).contains(&Action::Shutdown(Server)));
+
+    bench.accepted(RAW);
+    let actions = bench.fault(Client, Fault::Reset);
+    assert_closes(&mut bench, &actions, CloseReason::ClientReset);
+}

@@ -55,7 +55,7 @@ fn eof_is_passed_on_and_two_of_them_close() {
         assert_eq!(bench.sent(first, Ok(3)), [Action::Release(BUFFER), receive(second)]);
         assert_eq!(bench.step(Event::Deadline), [Action::Await(first, Readiness::HangUp)]);
         let actions = bench.eof(second);
-        assert_closes(&mut bench, &actions, reason);
+        assert_ended(&mut bench, &actions, reason);
     }
 }
 
