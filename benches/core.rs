@@ -11,7 +11,7 @@ use ringway::peek::client_hello::{HelloPeeked, HelloScanner};
 use ringway::peek::http_head::{HeadScanner, Peeked};
 use ringway::pool::{Key, Pool, ServerSpec, Tried};
 use ringway::random::Random;
-use ringway::session::{Action, Cx, Event, Habit, Session};
+use ringway::session::{Action, Cx, Event, Habit, Rest, Session};
 use ringway::slots::SlotId;
 use ringway::sys::{BufferId, Side};
 use ringway::timer::{TICK_MS, Wheel};
@@ -226,7 +226,8 @@ fn relay(criterion: &mut Criterion) {
         bencher.iter(|| {
             let result = Ok(black_box(&MESSAGE[..]));
             let side = Side::Client;
-            let received = Event::Received { side, result, buffer: Some(buffer), unread: false };
+            let received =
+                Event::Received { side, result, buffer: Some(buffer), rest: Rest::Drained };
             session.step(received, &mut around.cx());
             assert!(matches!(around.actions[..], [Action::Send { .. }]));
             let sent = Event::Sent { to: Side::Server, buffer, result: Ok(len) };

@@ -2,6 +2,7 @@
 //! completions into events. Loops, never recurses; takes no lock, allocates nothing while relaying.
 
 mod accepting;
+mod receiving;
 mod seat;
 mod shared;
 
@@ -19,8 +20,7 @@ use crate::session::{Action, CloseReason, Cx, Event, Habit, PipeState};
 use crate::slots::{SlotId, Slots};
 use crate::sys::mailbox::Mailbox;
 use crate::sys::{
-    BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, PipeId, Readiness, Side,
-    Submitted, Token,
+    Completion, Engine, Farewell, Fd, Kind, Op, PipeId, Readiness, Side, Submitted, Token,
 };
 use crate::timer::Wheel;
 use seat::Seat;
@@ -80,6 +80,8 @@ pub struct Worker<E: Engine> {
     accepts_pending: usize,
     /// Receives that found no buffer, in order.
     starved: VecDeque<(SlotId, Side)>,
+    /// Sides whose session has asked for what was kept for it.
+    kept: VecDeque<(SlotId, Side)>,
     records: Vec<Record>,
     records_since_us: u64,
 
@@ -168,6 +170,7 @@ impl<E: Engine> Worker<E> {
             accepts_once: false,
             accepts_pending: 0,
             starved: VecDeque::new(),
+            kept: VecDeque::new(),
             records: Vec::with_capacity(RECORDS_BATCH),
             records_since_us: 0,
             done: Vec::new(),
@@ -205,7 +208,8 @@ impl<E: Engine> Worker<E> {
     /// # Errors
     /// The engine cannot go on.
     pub fn turn(&mut self) -> io::Result<()> {
-        let timeout_us = if self.done.is_empty() { self.timeout_us() } else { Some(0) };
+        let is_behind = !self.done.is_empty() || !self.kept.is_empty();
+        let timeout_us = if is_behind { Some(0) } else { self.timeout_us() };
         let mut completions = std::mem::take(&mut self.completions);
         completions.append(&mut self.done);
         self.engine.reap(timeout_us, &mut completions)?;
@@ -214,6 +218,7 @@ impl<E: Engine> Worker<E> {
             self.complete(completion);
         }
         self.completions = completions;
+        self.serve_kept();
         self.expire();
         self.resume_accepting();
         if !self.records.is_empty()
@@ -239,34 +244,29 @@ impl<E: Engine> Worker<E> {
     }
 
     fn complete(&mut self, completion: Completion) {
-        let Completion { token, result, buffer, more, unread } = completion;
+        let token = completion.token;
         match token.kind() {
-            Kind::Accept => self.accepted(token.slot(), result, more),
+            Kind::Accept => self.accepted(token.slot(), completion.result, completion.more),
             Kind::Mail => self.mail(),
             Kind::Cancel => {}
             kind => {
                 let id = SlotId { index: token.slot(), generation: token.generation() };
-                let buffer = if kind == Kind::Send { Some(token.buffer()) } else { buffer };
-                self.complete_session(id, kind, token.side(), result, buffer, unread);
+                self.complete_session(id, kind, &completion);
             }
         }
     }
 
-    fn complete_session(
-        &mut self,
-        id: SlotId,
-        kind: Kind,
-        side: Side,
-        result: Result<u32, Fault>,
-        buffer: Option<BufferId>,
-        unread: bool,
-    ) {
-        self.buffers_held += usize::from(kind == Kind::Receive && buffer.is_some());
+    fn complete_session(&mut self, id: SlotId, kind: Kind, completion: &Completion) {
+        let (side, result) = (completion.token.side(), completion.result);
+        self.buffers_held += usize::from(kind == Kind::Receive && completion.buffer.is_some());
         let seat = self.slots.find(id).expect("a seat outlives its operations");
-        seat.no_longer_pending(kind, side);
+        if !completion.more {
+            seat.no_longer_pending(kind, side);
+        }
         if seat.is_closing(side) {
             // The session asked for the end of this side; what still came is nobody's.
-            if let Some(buffer) = buffer {
+            let sent = (kind == Kind::Send).then(|| completion.token.buffer());
+            if let Some(buffer) = sent.or(completion.buffer) {
                 self.give_back(buffer);
             }
             let seat = self.slots.find(id).expect("nothing has ended it since");
@@ -277,16 +277,9 @@ impl<E: Engine> Worker<E> {
             return;
         }
         let event = match (kind, result) {
-            (Kind::Receive, Err(Fault::NoBuffers)) => {
-                return self.starve(id, side);
-            }
-            (Kind::Receive, Ok(len)) => return self.received(id, side, len, buffer, unread),
-            (Kind::Receive, Err(fault)) => {
-                Event::Received { side, result: Err(fault), buffer, unread }
-            }
+            (Kind::Receive, _) => return self.receive_completed(id, side, completion),
             (Kind::Send, result) => {
-                let buffer = buffer.expect("a send names its buffer");
-                Event::Sent { to: side, buffer, result }
+                Event::Sent { to: side, buffer: completion.token.buffer(), result }
             }
             (Kind::SendAll, result) => Event::SentAll { to: side, result },
             (Kind::Connect, result) => Event::Connected(result.map(drop)),
@@ -299,26 +292,6 @@ impl<E: Engine> Worker<E> {
             (Kind::Accept | Kind::Mail | Kind::Cancel, _) => unreachable!("taken by complete"),
         };
         self.step(id, event);
-    }
-
-    /// The one event that borrows from the engine.
-    fn received(
-        &mut self,
-        id: SlotId,
-        side: Side,
-        len: u32,
-        buffer: Option<BufferId>,
-        unread: bool,
-    ) {
-        let bytes = match buffer {
-            Some(buffer) => self.engine.bytes(buffer, len),
-            None => &[],
-        };
-        let event = Event::Received { side, result: Ok(bytes), buffer, unread };
-        let seat = self.slots.find(id).expect("a seat outlives its operations");
-        let mut cx = self.surroundings.cx(self.now_us, &mut self.actions);
-        seat.session.step(event, &mut cx);
-        self.act(id);
     }
 
     fn step(&mut self, id: SlotId, event: Event<'static>) {
@@ -350,10 +323,7 @@ impl<E: Engine> Worker<E> {
     fn perform(&mut self, id: SlotId, action: Action) {
         let seat = self.slots.find(id).expect("a seat lives until its End");
         match action {
-            Action::Receive { side, drained } => {
-                let socket = seat.socket(side);
-                self.submit_once(id, Kind::Receive, side, Op::Receive { socket, drained });
-            }
+            Action::Receive { side, patience } => self.receive(id, side, patience),
             Action::Send { to, buffer, from, until } => {
                 let socket = seat.socket(to);
                 let op = Op::Send { socket, buffer, from, to: until };
@@ -503,39 +473,6 @@ impl<E: Engine> Worker<E> {
             }
             let duration_us = self.now_us - about.accepted_us;
             self.records.push(Record { about, reason, duration_us });
-        }
-    }
-
-    /// A receive found no buffer: it is tried again when one comes back, never at once, which
-    /// would spin. If all came back meanwhile, that is now.
-    fn starve(&mut self, id: SlotId, side: Side) {
-        let seat = self.slots.find(id).expect("a seat outlives its operations");
-        let socket = seat.socket(side);
-        if self.buffers_held == 0 {
-            let op = Op::Receive { socket, drained: false };
-            self.submit_once(id, Kind::Receive, side, op);
-        } else {
-            seat.starve(side);
-            self.starved.push_back((id, side));
-        }
-    }
-
-    fn give_back(&mut self, buffer: BufferId) {
-        self.engine.release(buffer);
-        self.buffers_held -= 1;
-        while let Some((id, side)) = self.starved.pop_front() {
-            let Some(seat) = self.slots.find(id) else { continue };
-            if !seat.feed(side) {
-                continue;
-            }
-            let socket = seat.socket(side);
-            let op = Op::Receive { socket, drained: false };
-            self.submit_once(id, Kind::Receive, side, op);
-            // A buffer for each. But a receive that is tried again may find no bytes and take none:
-            // with all buffers back there is nobody left to wait for, so everyone tries.
-            if self.buffers_held > 0 {
-                break;
-            }
         }
     }
 

@@ -2,7 +2,7 @@
 //! Each ends in [`Action::End`] with its one [`CloseReason`].
 
 use super::{Action, Cx, Event, Next, Phase};
-use crate::sys::{Farewell, Readiness, Side};
+use crate::sys::{Farewell, Patience, Readiness, Side};
 
 /// Why a session ended. The log word and the metric label; every session has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -222,7 +222,7 @@ impl Refusing {
     fn receive(&mut self, cx: &mut Cx<'_>) {
         if self.answered && !self.receiving {
             self.receiving = true;
-            cx.act(Action::Receive { side: Side::Client, drained: false });
+            cx.act(Action::Receive { side: Side::Client, patience: Patience::Try });
         }
     }
 }

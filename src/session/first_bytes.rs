@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use super::relay::ClientHalf;
 use super::{About, Action, CloseReason, Cx, Event, Next, Phase, close, route};
-use crate::sys::{Fault, Side};
+use crate::sys::{Fault, Patience, Side};
 
 /// Milliseconds the client gets. Its first bytes are nearly always on its way right behind its
 /// handshake; a browser that connects ahead of need is the exception.
@@ -47,7 +47,7 @@ pub(super) fn are_due(about: &About, cx: &Cx<'_>) -> bool {
 
 /// Waits for them.
 pub(super) fn start(local: Option<SocketAddr>, cx: &mut Cx<'_>) -> Phase {
-    cx.act(Action::Receive { side: Side::Client, drained: true });
+    cx.act(Action::Receive { side: Side::Client, patience: Patience::Wait });
     cx.deadline_in(FIRST_BYTES_MS);
     Phase::FirstBytes(FirstBytes { local })
 }

@@ -30,7 +30,7 @@ use crate::config::{Config, Listener, PoolIndex};
 use crate::hosts::Hosts;
 use crate::pool::{How, KeyKind, LearnedKey, Pool, ServerIndex};
 use crate::random::Random;
-use crate::sys::{BufferId, Farewell, Fault, Readiness, Side};
+use crate::sys::{BufferId, Farewell, Fault, Patience, Readiness, Side};
 
 pub use close::CloseReason;
 pub use first_bytes::Habit;
@@ -44,10 +44,11 @@ pub enum Event<'a> {
         side: Side,
         /// The bytes; empty at EOF.
         result: Result<&'a [u8], Fault>,
-        /// The buffer they are in, this session's to send from or release.
+        /// The buffer they are in, this session's to send from or release. Bytes in none have to be
+        /// copied by whoever wants to keep them.
         buffer: Option<BufferId>,
-        /// More is waiting to be received.
-        unread: bool,
+        /// What is known of what follows.
+        rest: Rest,
     },
     /// A send from a ring buffer is over.
     Sent {
@@ -94,15 +95,33 @@ pub enum Event<'a> {
     Stop,
 }
 
+/// What follows what was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing has come yet.
+    Drained,
+    /// More is waiting to be received.
+    Unread,
+    /// More may have been received already: nothing but another receive can tell.
+    Streaming,
+}
+
+impl Rest {
+    /// How to receive it.
+    fn patience(self) -> Patience {
+        if self == Self::Drained { Patience::Wait } else { Patience::Try }
+    }
+}
+
 /// What is to be done; the worker does it in order.
 #[derive(Debug, PartialEq)]
 pub enum Action {
-    /// Receive once from a side.
+    /// Have `Received` come once from a side.
     Receive {
         /// From whom.
         side: Side,
-        /// Nothing was left last time.
-        drained: bool,
+        /// `Stream` says that it will be asked for again as soon as what has come is sent.
+        patience: Patience,
     },
     /// Send part of a ring buffer without waiting.
     Send {

@@ -10,7 +10,7 @@ use crate::config::Peek;
 use crate::peek::client_hello::{HelloPeeked, HelloScanner};
 use crate::peek::http_head::{HeadScanner, Peeked, Refusal};
 use crate::peek::proxy_protocol::{self, ProxyPeeked};
-use crate::sys::{Fault, Side};
+use crate::sys::{Fault, Patience, Side};
 
 /// Bytes are being held until they say where to go.
 pub(super) struct Peeking {
@@ -41,7 +41,7 @@ pub(super) fn start(
     let stage = if proxied { Stage::Proxy } else { Stage::after_proxy(listener.peek) };
     let mut peeking = Peeking { held: Vec::new(), stage, local, deadline_ms };
     peeking.set_deadline(about, cx);
-    cx.act(Action::Receive { side: Side::Client, drained: true });
+    cx.act(Action::Receive { side: Side::Client, patience: Patience::Wait });
     Phase::Peek(Box::new(peeking))
 }
 
@@ -59,7 +59,7 @@ impl Stage {
 impl Peeking {
     pub(super) fn step(&mut self, about: &mut About, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
         match event {
-            Event::Received { result: Ok(bytes), buffer, unread, .. } => {
+            Event::Received { result: Ok(bytes), buffer, rest, .. } => {
                 about.received[Side::Client as usize] += bytes.len() as u64;
                 self.held.extend_from_slice(bytes);
                 cx.release(buffer);
@@ -69,7 +69,8 @@ impl Peeking {
                 match self.look(about, cx) {
                     Some(phase) => Next::To(phase),
                     None => {
-                        cx.act(Action::Receive { side: Side::Client, drained: !unread });
+                        let patience = rest.patience();
+                        cx.act(Action::Receive { side: Side::Client, patience });
                         Next::Stay
                     }
                 }

@@ -16,12 +16,16 @@
 mod splice;
 
 use super::watch::{FromClient, Onward, Watch};
-use super::{About, Action, CloseReason, Cx, Event, Next, Phase, close};
-use crate::sys::{BufferId, Fault, Readiness, Side};
+use super::{About, Action, CloseReason, Cx, Event, Next, Phase, Rest, close};
+use crate::sys::{BufferId, Fault, Patience, Readiness, Side};
 use splice::Splice;
 
 /// Full reads in a row that make a half bulk: then its bytes are spliced, not copied.
 const BULK_READS: u8 = 3;
+
+/// Reads in a row that left nothing and filled no buffer, after which a half goes on receiving by
+/// itself: it carries messages. What answers with a full buffer and a bit more never gets here.
+const SMALL_READS: u8 = 4;
 
 /// Milliseconds after which a side that is not being read (it has said EOF, or its first bytes are
 /// still being sent) is watched for a reset; most have gone on long before.
@@ -52,10 +56,12 @@ struct Half {
     flow: Flow,
     /// What of the buffer, or of the owned bytes, is being sent.
     sending: std::ops::Range<u32>,
-    /// Full reads in a row.
+    /// Full reads in a row, with nothing received behind them.
     full_reads: u8,
-    /// More was waiting after the last receive.
-    unread: bool,
+    /// Small reads in a row.
+    small_reads: u8,
+    /// What follows the last receive.
+    rest: Rest,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +89,28 @@ enum Flow {
 
 impl Half {
     const fn new() -> Self {
-        Self { stage: Stage::Open, flow: Flow::Copy, sending: 0..0, full_reads: 0, unread: false }
+        Self {
+            stage: Stage::Open,
+            flow: Flow::Copy,
+            sending: 0..0,
+            full_reads: 0,
+            small_reads: 0,
+            rest: Rest::Drained,
+        }
     }
 
     fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Done | Stage::Broken)
+    }
+
+    /// Learns from a receive what kind of half this is.
+    fn read(&mut self, is_full: bool, rest: Rest) {
+        let full_reads = if is_full { self.full_reads.saturating_add(1) } else { 0 };
+        // What has been received behind it would be overtaken by splicing.
+        self.full_reads = if rest == Rest::Streaming { 0 } else { full_reads };
+        let is_small = !is_full && rest != Rest::Unread;
+        self.small_reads = if is_small { self.small_reads.saturating_add(1) } else { 0 };
+        self.rest = rest;
     }
 }
 
@@ -109,22 +132,20 @@ pub(super) fn start(
         relay.send_all(Side::Server, bytes, cx);
         cx.deadline_in(UNREAD_LOOK_MS);
     } else if client == ClientHalf::Idle {
-        cx.act(Action::Receive { side: Side::Client, drained: false });
+        cx.act(Action::Receive { side: Side::Client, patience: Patience::Try });
     } else if client == ClientHalf::Ended {
         half.stage = Stage::Done;
         cx.act(Action::Shutdown(Side::Server));
     }
-    cx.act(Action::Receive { side: Side::Server, drained: true });
+    cx.act(Action::Receive { side: Side::Server, patience: Patience::Wait });
     Phase::Relay(relay)
 }
 
 impl Relay {
     pub(super) fn step(&mut self, about: &mut About, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
         match event {
-            Event::Received { side, result: Ok(bytes), buffer: Some(buffer), unread }
-                if !bytes.is_empty() =>
-            {
-                self.received(side, bytes, buffer, unread, about, cx)
+            Event::Received { side, result: Ok(bytes), buffer, rest } if !bytes.is_empty() => {
+                self.received(side, (bytes, buffer), rest, about, cx)
             }
             Event::Received { side, result: Ok(_), buffer, .. } => {
                 cx.release(buffer);
@@ -163,9 +184,8 @@ impl Relay {
     fn received(
         &mut self,
         side: Side,
-        bytes: &[u8],
-        buffer: BufferId,
-        unread: bool,
+        (bytes, buffer): (&[u8], Option<BufferId>),
+        rest: Rest,
         about: &mut About,
         cx: &mut Cx<'_>,
     ) -> Next {
@@ -175,47 +195,54 @@ impl Relay {
         }
         about.received[side as usize] += u64::from(len);
         let half = &mut self.halves[side as usize];
-        half.unread = unread;
-        half.full_reads = if len == cx.buffer_size { half.full_reads.saturating_add(1) } else { 0 };
+        half.read(len >= cx.buffer_size, rest);
         if half.stage == Stage::Broken {
-            cx.release(Some(buffer));
+            cx.release(buffer);
             return Next::Stay;
         }
         let mut forward = len;
         if let Some(watch) = &mut self.watch {
             if side == Side::Server && !watch.response_passes() {
-                cx.release(Some(buffer));
+                cx.release(buffer);
                 return self.watched_response(bytes, about, cx);
             }
             if side == Side::Client {
                 match watch.client_sent(bytes) {
                     FromClient::Forward(count) => forward = count as u32,
                     FromClient::HoldOn => {
-                        cx.release(Some(buffer));
+                        cx.release(buffer);
                         self.receive(side, cx);
                         return Next::Stay;
                     }
                     FromClient::Pause => {
-                        cx.release(Some(buffer));
+                        cx.release(buffer);
                         cx.act(Action::Await(side, Readiness::HangUp));
                         return Next::Stay;
                     }
                 }
             }
         }
-        if forward == 0 {
-            cx.release(Some(buffer));
-            self.receive(side, cx);
-        } else {
-            self.half(side).sending = 0..forward;
-            cx.act(Action::Send { to: side.opposite(), buffer, from: 0, until: forward });
+        let to = side.opposite();
+        match buffer {
+            _ if forward == 0 => {
+                cx.release(buffer);
+                self.receive(side, cx);
+            }
+            Some(buffer) => {
+                self.half(side).sending = 0..forward;
+                cx.act(Action::Send { to, buffer, from: 0, until: forward });
+            }
+            None => self.send_all(to, bytes[..forward as usize].to_vec(), cx),
         }
         Next::Stay
     }
 
     fn receive(&mut self, side: Side, cx: &mut Cx<'_>) {
-        let drained = !self.half(side).unread;
-        cx.act(Action::Receive { side, drained });
+        let half = &self.halves[side as usize];
+        // What is watched may have to wait, for which a stream has no patience.
+        let streams = half.small_reads >= SMALL_READS && self.watch.is_none();
+        let patience = if streams { Patience::Stream } else { half.rest.patience() };
+        cx.act(Action::Receive { side, patience });
     }
 
     fn send_all(&mut self, to: Side, bytes: Vec<u8>, cx: &mut Cx<'_>) {

@@ -152,7 +152,7 @@ impl Bench {
 
     fn from(&mut self, side: Side, bytes: &[u8]) -> Vec<Action> {
         let buffer = (!bytes.is_empty()).then_some(BUFFER);
-        self.step(Event::Received { side, result: Ok(bytes), buffer, unread: false })
+        self.step(Event::Received { side, result: Ok(bytes), buffer, rest: Rest::Drained })
     }
 
     fn eof(&mut self, side: Side) -> Vec<Action> {
@@ -160,7 +160,7 @@ impl Bench {
     }
 
     fn fault(&mut self, side: Side, fault: Fault) -> Vec<Action> {
-        self.step(Event::Received { side, result: Err(fault), buffer: None, unread: false })
+        self.step(Event::Received { side, result: Err(fault), buffer: None, rest: Rest::Drained })
     }
 
     fn sent(&mut self, to: Side, result: Result<u32, Fault>) -> Vec<Action> {
@@ -183,7 +183,7 @@ impl Bench {
 }
 
 fn receive(side: Side) -> Action {
-    Action::Receive { side, drained: true }
+    Action::Receive { side, patience: Patience::Wait }
 }
 
 fn send(to: Side, until: u32) -> Action {
@@ -221,9 +221,10 @@ fn assert_refused(bench: &mut Bench, actions: &[Action], status: &str, reason: C
         panic!("no answer: {actions:?}")
     };
     assert!(bytes.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
-    let lingering = [Action::Shutdown(Client), Action::Receive { side: Client, drained: false }];
+    let lingering =
+        [Action::Shutdown(Client), Action::Receive { side: Client, patience: Patience::Try }];
     assert_eq!(bench.sent_all(Client, bytes.len() as u32), lingering);
-    let on = [Action::Release(BUFFER), Action::Receive { side: Client, drained: false }];
+    let on = [Action::Release(BUFFER), Action::Receive { side: Client, patience: Patience::Try }];
     assert_eq!(bench.from(Client, b"more"), on);
     let actions = bench.eof(Client);
     assert_closes(bench, &actions, reason);

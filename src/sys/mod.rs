@@ -7,9 +7,9 @@
 //! * The token of an [`Op::Send`] names its buffer too, so that whoever completes it can say which.
 //! * [`Op::Accept`] and [`Op::Receive`] are never done at once: a result alone would not say
 //!   enough.
-//! * A pending operation completes exactly once (accepting: any number of times, the last one
-//!   without `more`). Cancelling it does not change that: it completes sooner, often with
-//!   [`Fault::Cancelled`].
+//! * A pending operation completes exactly once (accepting, and receiving as a stream: any number
+//!   of times, in order, the last one without `more`). Cancelling it does not change that: it
+//!   completes sooner, often with [`Fault::Cancelled`].
 //! * Until then it owns what it names: the descriptor must not be closed, the buffer not released.
 //! * Bytes in [`Op::SendAll`] belong to the engine from submit to completion.
 //! * A ring buffer belongs to the worker from the completion that names it until
@@ -71,6 +71,18 @@ pub enum Readiness {
     HangUp,
 }
 
+/// How a receive goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Once: try, then wait.
+    Try,
+    /// Once, where nothing was left after the last receive: wait, then try.
+    Wait,
+    /// On and on until cancelled, EOF, a fault, or whenever the engine sees fit to end it. Saves
+    /// starting over for each message, but knows no back-pressure.
+    Stream,
+}
+
 /// How a descriptor is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
@@ -106,12 +118,12 @@ pub enum Op {
         /// The same peer.
         peer: PeerId,
     },
-    /// Receive once into a buffer of the ring; the completion names it.
+    /// Receive into buffers of the ring; completions name them.
     Receive {
         /// From where.
         socket: Fd,
-        /// Nothing was left after the last receive, so wait before trying.
-        drained: bool,
+        /// Whether to wait first, and whether to go on.
+        patience: Patience,
     },
     /// Send `from..to` of a ring buffer; never waits: `Fault::WouldBlock` or a short count.
     Send {

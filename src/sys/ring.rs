@@ -17,7 +17,8 @@ use super::errno::Fault;
 use super::pipes::{PIPE_SIZE, Pipes};
 use super::spares::Spares;
 use super::{
-    Completion, Engine, Farewell, Fd, Kind, Op, PeerId, Readiness, Submitted, Token, socket,
+    Completion, Engine, Farewell, Fd, Kind, Op, Patience, PeerId, Readiness, Submitted, Token,
+    socket,
 };
 use crate::config::{Address, TcpKeepAlive};
 
@@ -99,10 +100,15 @@ impl Ring {
         Ok(opened.number().cast_unsigned())
     }
 
-    fn receive(&mut self, token: Token, socket: Fd, drained: bool) -> Submitted {
+    fn receive(&mut self, token: Token, socket: Fd, patience: Patience) -> Submitted {
+        if patience == Patience::Stream {
+            return self
+                .push(opcode::RecvMulti::new(types::Fd(socket.number()), GROUP).build(), token);
+        }
+        let poll_first = if patience == Patience::Wait { POLL_FIRST } else { 0 };
         let entry = opcode::Recv::new(types::Fd(socket.number()), std::ptr::null_mut(), 0)
             .buf_group(GROUP)
-            .ioprio(if drained { POLL_FIRST } else { 0 })
+            .ioprio(poll_first)
             .build()
             .flags(squeue::Flags::BUFFER_SELECT);
         self.push(entry, token)
@@ -226,7 +232,7 @@ impl Engine for Ring {
             }
             Op::Open { peer, data_in_hand } => Submitted::Done(self.open(peer, data_in_hand)),
             Op::Connect { socket, peer } => self.connect(token, socket, peer),
-            Op::Receive { socket, drained } => self.receive(token, socket, drained),
+            Op::Receive { socket, patience } => self.receive(token, socket, patience),
             Op::Send { socket, buffer, from, to } => self.send(token, socket, buffer, from, to),
             Op::SendAll { socket, bytes, full } => self.send_all(token, socket, bytes, full),
             Op::Await { socket, readiness: Readiness::Readable } => {

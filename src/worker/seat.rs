@@ -4,7 +4,7 @@
 //! close(2) alone would close nothing, and a receive might still write to its buffer.
 
 use crate::session::Session;
-use crate::sys::{Farewell, Fd, Kind, PipeId, Side};
+use crate::sys::{Farewell, Fault, Fd, Kind, PipeId, Side};
 
 /// See the head of the file.
 pub(super) struct Seat {
@@ -16,17 +16,38 @@ pub(super) struct Seat {
     wheel_ms: u64,
 }
 
-#[derive(Clone, Copy)]
 struct SideState {
     socket: Fd,
     /// The pipe of the half that starts here.
     pipe: Option<PipeId>,
     /// Bit `kind` is set exactly when an operation of that kind will complete.
     pending: u16,
+    /// The session has asked for bytes and has not been given any yet.
+    wanted: bool,
+    stream: Stream,
+    /// Received unasked.
+    kept: Option<Box<Kept>>,
     /// A receive waits for a buffer: not pending, but not forgotten.
     starved: bool,
     /// The session has asked for the end of this side.
     closing: Option<Farewell>,
+}
+
+/// A receive that goes on by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    Off,
+    On,
+    /// Cancelled, and not over yet.
+    Ending,
+}
+
+/// What a stream brought before it was asked for; never empty.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) bytes: Vec<u8>,
+    /// What came behind them: EOF or a fault.
+    pub(super) end: Option<Result<(), Fault>>,
 }
 
 /// What a passed deadline means.
@@ -36,11 +57,24 @@ pub(super) enum Expired {
     Now,
 }
 
+impl SideState {
+    fn new(socket: Fd) -> Self {
+        Self {
+            socket,
+            pipe: None,
+            pending: 0,
+            wanted: false,
+            stream: Stream::Off,
+            kept: None,
+            starved: false,
+            closing: None,
+        }
+    }
+}
+
 impl Seat {
     pub(super) fn new(session: Session, client: Fd) -> Self {
-        let vacant =
-            SideState { socket: Fd::NONE, pipe: None, pending: 0, starved: false, closing: None };
-        let sides = [SideState { socket: client, ..vacant }, vacant];
+        let sides = [SideState::new(client), SideState::new(Fd::NONE)];
         Self { session, sides, deadline_ms: 0, wheel_ms: 0 }
     }
 
@@ -77,6 +111,44 @@ impl Seat {
         self.side(side).pending &= !(1 << kind as u16);
     }
 
+    /// A send from a ring buffer is pending, which never waits.
+    pub(super) fn is_sending(&self, to: Side) -> bool {
+        self.sides[to as usize].pending & (1 << Kind::Send as u16) != 0
+    }
+
+    pub(super) fn wants(&mut self, side: Side) {
+        self.side(side).wanted = true;
+    }
+
+    pub(super) fn is_served(&mut self, side: Side) {
+        self.side(side).wanted = false;
+    }
+
+    pub(super) fn is_wanted(&self, side: Side) -> bool {
+        self.sides[side as usize].wanted
+    }
+
+    pub(super) fn stream(&self, side: Side) -> Stream {
+        self.sides[side as usize].stream
+    }
+
+    pub(super) fn set_stream(&mut self, side: Side, stream: Stream) {
+        self.side(side).stream = stream;
+    }
+
+    pub(super) fn has_kept(&self, side: Side) -> bool {
+        self.sides[side as usize].kept.is_some()
+    }
+
+    /// Where to keep what must not be left empty.
+    pub(super) fn kept(&mut self, side: Side) -> &mut Kept {
+        self.side(side).kept.get_or_insert_default()
+    }
+
+    pub(super) fn take_kept(&mut self, side: Side) -> Option<Box<Kept>> {
+        self.side(side).kept.take()
+    }
+
     pub(super) fn starve(&mut self, side: Side) {
         self.side(side).starved = true;
     }
@@ -97,6 +169,7 @@ impl Seat {
             return false;
         }
         state.starved = false;
+        state.kept = None;
         state.closing = Some(farewell);
         true
     }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use ringway::random::Random;
 use ringway::sys::{
-    BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, PeerId, Readiness, Side,
+    BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, Patience, PeerId, Readiness, Side,
     Submitted, Token,
 };
 
@@ -232,9 +232,9 @@ impl World {
                 assert!(!self.sockets[&socket.number()].shut, "a send behind EOF");
                 self.wait(token, op)
             }
-            Op::Receive { socket, drained } => {
+            Op::Receive { socket, patience } => {
                 // The ring takes a buffer before it looks for bytes.
-                if !drained && self.buffers.iter().all(|&h| h != Holder::Kernel) {
+                if patience != Patience::Wait && self.buffers.iter().all(|&h| h != Holder::Kernel) {
                     self.tell(socket.number(), over(token, Err(Fault::NoBuffers)));
                     return Submitted::Pending;
                 }

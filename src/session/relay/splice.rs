@@ -5,8 +5,8 @@
 //! only while it holds bytes.
 
 use super::{Flow, Relay};
-use crate::session::{About, Action, Cx, Next, PipeState};
-use crate::sys::{Fault, Readiness, Side};
+use crate::session::{About, Action, Cx, Next, PipeState, Rest};
+use crate::sys::{Fault, Patience, Readiness, Side};
 
 /// Bytes spliced in one turn before others get theirs.
 const TURN_BYTES: u32 = 1 << 20;
@@ -34,7 +34,7 @@ impl Relay {
         half.full_reads = 0;
         half.flow =
             Flow::Splice(Splice { in_pipe: 0, this_turn: 0, quiet_turns: 0, was_short: false });
-        if half.unread {
+        if half.rest == Rest::Unread {
             cx.act(Action::TakePipe(from));
         } else {
             cx.act(Action::Await(from, Readiness::Readable));
@@ -50,7 +50,7 @@ impl Relay {
         } else {
             // No pipe to be had: copying does as well.
             half.flow = Flow::Copy;
-            cx.act(Action::Receive { side: from, drained: false });
+            cx.act(Action::Receive { side: from, patience: Patience::Try });
         }
         Next::Stay
     }
@@ -63,7 +63,8 @@ impl Relay {
         splice.quiet_turns = if is_quiet { splice.quiet_turns + 1 } else { 0 };
         if is_futile || splice.quiet_turns >= QUIET_TURNS {
             self.stop_splicing(from, cx);
-            cx.act(Action::Receive { side: from, drained: !is_futile });
+            let patience = if is_futile { Patience::Try } else { Patience::Wait };
+            cx.act(Action::Receive { side: from, patience });
         } else {
             cx.act(Action::ReturnPipe(from, PipeState::Empty));
             cx.act(Action::Await(from, Readiness::Readable));

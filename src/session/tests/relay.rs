@@ -148,7 +148,7 @@ fn a_server_that_broke_and_ends_lets_the_client_read() {
     bench.from(Client, b"abc");
     bench.sent(Server, Err(Fault::Reset));
     let actions = bench.eof(Server);
-    let receives = Action::Receive { side: Client, drained: false };
+    let receives = Action::Receive { side: Client, patience: Patience::Try };
     assert!(matches!(actions[0], Action::Deadline { .. }));
     assert_eq!(actions[1..], [Action::Shutdown(Client), receives]);
     let actions = bench.step(Event::Deadline);

@@ -36,7 +36,7 @@ fn a_futile_wake_up_falls_back_to_receiving_at_once() {
     let mut bench = spliced();
     turn(&mut bench);
     let back = Action::ReturnPipe(Server, PipeState::Empty);
-    let actions = [back, Action::Receive { side: Server, drained: false }];
+    let actions = [back, Action::Receive { side: Server, patience: Patience::Try }];
     assert_eq!(bench.step(Event::SplicedIn(Server, Err(Fault::WouldBlock))), actions);
 }
 
@@ -46,7 +46,7 @@ fn without_a_pipe_bytes_are_copied() {
     bench.bulk(Client);
     bench.step(Event::Readable(Client));
     let actions = bench.step(Event::Pipe(Client, Err(Fault::NoDescriptors)));
-    assert_eq!(actions, [Action::Receive { side: Client, drained: false }]);
+    assert_eq!(actions, [Action::Receive { side: Client, patience: Patience::Try }]);
 }
 
 #[test]

@@ -13,7 +13,16 @@ impl World {
         match &pending.op {
             Op::Accept { listener, once } => self.accept(token, *listener, *once),
             Op::Connect { socket, .. } => self.connect(token, *socket, pending),
-            Op::Receive { socket, .. } => self.receive(token, *socket, memory),
+            Op::Receive { socket, patience } => match self.receive(token, *socket, memory) {
+                Attempt::Over(completion)
+                    if *patience == Patience::Stream
+                        && completion.buffer.is_some()
+                        && !self.random.one_in(16) =>
+                {
+                    Attempt::More(Completion { more: true, ..completion })
+                }
+                attempt => attempt,
+            },
             Op::Send { socket, buffer, from, to } => {
                 let bytes = &memory[buffer.0 as usize][*from as usize..*to as usize];
                 let result = self.send(*socket, bytes);
@@ -149,7 +158,7 @@ impl World {
                 Attempt::NotYet => self.pending.push(pending),
                 Attempt::More(completion) => {
                     self.tell(fd, completion);
-                    self.pending.push(pending);
+                    self.go_on(fd, pending, memory);
                     happened = true;
                 }
                 Attempt::Over(completion) => {
@@ -167,13 +176,27 @@ impl World {
         happened
     }
 
-    /// Some of what is over, in any order.
+    /// What goes on may do so several times before the worker hears of it.
+    fn go_on(&mut self, fd: i32, mut pending: Pending, memory: &mut [Box<[u8]>]) {
+        while self.random.one_in(2) {
+            match self.attempt(&mut pending, memory) {
+                Attempt::NotYet => break,
+                Attempt::More(completion) => self.tell(fd, completion),
+                Attempt::Over(completion) => return self.tell(fd, completion),
+            }
+        }
+        self.pending.push(pending);
+    }
+
+    /// Some of what is over, in any order but that of one operation.
     pub(super) fn hand_over(&mut self, into: &mut Vec<Completion>) {
         let all = self.told_later.len() as u64;
         let count = if self.random.one_in(3) { self.random.below(all + 1) } else { all };
         for _ in 0..count {
-            let at = self.random.below(self.told_later.len() as u64) as usize;
-            let (_, completion) = self.told_later.swap_remove(at);
+            let any = self.random.below(self.told_later.len() as u64) as usize;
+            let token = self.told_later[any].1.token;
+            let at = self.told_later.iter().position(|(_, c)| c.token == token).unwrap_or(any);
+            let (_, completion) = self.told_later.remove(at);
             if completion.token.kind() == Kind::Send {
                 self.buffers[completion.token.buffer().0 as usize] = Holder::Worker;
             }
