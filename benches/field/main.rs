@@ -30,6 +30,7 @@ mod figures;
 
 mod machine;
 mod plot;
+mod readme;
 mod report;
 
 use std::ffi::OsString;

@@ -48,6 +48,7 @@ pub(super) fn keep_alive(bench: &Bench) -> Result<Vec<Figure>> {
         .compare("ringway", "haproxy http", None)
         .compare("ringway", "tokio-uring relay", None);
     let rates = Figure::new("keep_alive_rate", "Keep-alive requests per second", "1/s", rates)
+        .more_is_better()
         .note("load and server share one core, which is what limits the rate of most");
     Ok(vec![figure, rates])
 }
