@@ -44,7 +44,7 @@ loom: tools ## every interleaving of the counts that all workers share
 # The program is the one that is shipped; only the load generators are built the quick way.
 FIELD = $(CARGO) bench --profile fast --locked --bench field -- --ringway $(TARGET)/release/ringway
 
-bench: build ## ringway beside nginx and HAProxy, about 10 minutes; report in target/bench
+bench: build ## ringway beside nginx, HAProxy and tokio-uring, about 12 minutes; report in target/bench
 	benches/setup.sh
 	$(FIELD) $(ARGS)
 

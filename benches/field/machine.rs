@@ -36,10 +36,10 @@ pub(crate) fn machine(options: &Options) -> Machine {
         kernel: kernel.trim().to_owned(),
         cpu: model.map_or("unknown", |(_, model)| model).to_owned(),
         cores: cpu.lines().filter(|line| line.starts_with("processor")).count(),
-        ringway: first_line(&options.ringway, "--version"),
-        nginx: first_line(&program_path(Path::new("nginx")), "-v"),
-        haproxy: first_line(&program_path(Path::new("haproxy")), "-v"),
-        wrk: first_line(Path::new("wrk"), "-v"),
+        ringway: version("ringway", &options.ringway, "--version"),
+        nginx: version("nginx", &program_path(Path::new("nginx")), "-v"),
+        haproxy: version("HAProxy", &program_path(Path::new("haproxy")), "-v"),
+        wrk: version("wrk", Path::new("wrk"), "-v"),
         pieces: options.pieces,
         piece_ms: options.piece.as_millis(),
         balancer_core: options.balancer_core,
@@ -47,16 +47,16 @@ pub(crate) fn machine(options: &Options) -> Machine {
     }
 }
 
-/// The first line a program prints about itself, up to what its builder added.
-fn first_line(program: &Path, flag: &str) -> String {
+/// A program's name, and the first number in the first line that it prints about itself.
+fn version(name: &str, program: &Path, flag: &str) -> String {
     let Ok(output) = Command::new(program).arg(flag).output() else {
-        return "unknown".to_owned();
+        return format!("{name} (unknown version)");
     };
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
-    let line = text.lines().next().unwrap_or_default();
-    let end = [" [", " 20", " - "].iter().filter_map(|end| line.find(end)).min();
-    line[..end.unwrap_or(line.len())].to_owned()
+    let mut words = text.lines().next().unwrap_or_default().split([' ', '/']);
+    let number = words.find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+    format!("{name} {}", number.unwrap_or("(unknown version)"))
 }
 
 /// Today in UTC, by the rule of Howard Hinnant's `civil_from_days`.

@@ -1,4 +1,4 @@
-//! `make bench`: ringway beside nginx and HAProxy, in the same run.
+//! `make bench`: ringway beside nginx, HAProxy and a relay on tokio-uring, in the same run.
 //!
 //! ```text
 //! core 0                       core 1
@@ -12,6 +12,7 @@
 
 mod options;
 
+mod baseline;
 mod peers;
 mod process;
 
@@ -29,6 +30,7 @@ mod figures;
 
 mod machine;
 mod plot;
+mod readme;
 mod report;
 
 use std::ffi::OsString;
@@ -39,6 +41,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let result = match words.first().map(|word| word.to_string_lossy()).as_deref() {
+        Some("baseline") => baseline::serve(&words[1..]),
         Some("child") => process::become_child(&words[1..]),
         Some("server") => server::serve(&words[1..]),
         // Only `cargo bench` says this; `cargo test --all-targets` shall not wait ten minutes.

@@ -11,7 +11,7 @@ const FULL: (usize, u64, u64) = (15, 800, 120);
 /// In a quick one.
 const QUICK: (usize, u64, u64) = (3, 400, 20);
 
-/// ringway beside nginx and HAProxy, on one core, in the same run
+/// ringway beside nginx, HAProxy and tokio-uring, on one core, in the same run
 #[derive(Parser)]
 struct Words {
     /// Fewer and shorter pieces: about two minutes, and wider spreads

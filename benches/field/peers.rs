@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Uid;
 
 use crate::Result;
+use crate::baseline::Flags;
 use crate::bench::{Bench, free_addresses, wait_for};
 use crate::process::Running;
 
@@ -34,6 +35,9 @@ pub(crate) enum Kind {
     HaproxyTcp,
     HaproxySplice,
     HaproxyHttp,
+    /// The relay of `baseline.rs`, with the flags that suit it best.
+    TokioUring,
+    TokioUringDefault,
     /// The server itself.
     Direct,
 }
@@ -57,6 +61,8 @@ impl Kind {
             Self::HaproxyTcp => "haproxy tcp",
             Self::HaproxySplice => "haproxy tcp, splice forced",
             Self::HaproxyHttp => "haproxy http",
+            Self::TokioUring => "tokio-uring relay",
+            Self::TokioUringDefault => "tokio-uring relay, default flags",
             Self::Direct => "direct",
         }
     }
@@ -104,6 +110,8 @@ pub(crate) fn start(bench: &Bench, kind: Kind) -> Result<Peer> {
             let lines = "mode http\n  http-reuse always";
             haproxy(bench, kind, address, lines, HAPROXY_SESSIONS)
         }
+        Kind::TokioUring => baseline(bench, kind, address, Flags::Tuned),
+        Kind::TokioUringDefault => baseline(bench, kind, address, Flags::Default),
     }
 }
 
@@ -210,6 +218,13 @@ fn haproxy(
     let words = ["-db".to_owned(), "-f".to_owned(), path(&file)];
     let cores = [bench.options.balancer_core];
     run(bench, kind.name(), &cores, Path::new("haproxy"), &words, address)
+}
+
+fn baseline(bench: &Bench, kind: Kind, address: SocketAddr, flags: Flags) -> Result<Peer> {
+    let (address_word, server) = (address.to_string(), bench.servers[0].to_string());
+    let words = ["baseline".to_owned(), address_word, server, flags.word().to_owned()];
+    let cores = [bench.options.balancer_core];
+    run(bench, kind.name(), &cores, &std::env::current_exe()?, &words, address)
 }
 
 fn run(

@@ -1,4 +1,4 @@
-//! The report: a table in Markdown, everything in JSON, a plot for each figure.
+//! The report: tables in Markdown, everything in JSON, a plot for each figure.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,19 +11,19 @@ use crate::bench::Bench;
 use crate::figures::{Comparison, Figure};
 use crate::machine::{Machine, machine};
 use crate::stats::Series;
-use crate::{Result, plot};
+use crate::{Result, plot, readme};
 
 /// What `report.json` holds.
 #[derive(Serialize)]
-struct Report<'a> {
-    machine: Machine,
-    figures: &'a [Figure],
-    failures: &'a [String],
+pub(crate) struct Report<'a> {
+    pub(crate) machine: Machine,
+    pub(crate) figures: &'a [Figure],
+    pub(crate) failures: &'a [String],
     /// Programs seen on the balancer's core before a figure.
     disturbers: &'a BTreeSet<String>,
 }
 
-/// Writes `report.md`, `report.json` and the plots; returns the Markdown.
+/// Writes `report.md`, `readme.md`, `report.json` and the plots; returns the first of them.
 pub(crate) fn write(bench: &Bench, figures: &[Figure], failures: &[String]) -> Result<String> {
     let options = &bench.options;
     let disturbers = &*bench.disturbers.borrow();
@@ -31,6 +31,7 @@ pub(crate) fn write(bench: &Bench, figures: &[Figure], failures: &[String]) -> R
     remove_plots(&options.report)?;
     let text = markdown(&report)?;
     fs::write(options.report.join("report.md"), &text)?;
+    fs::write(options.report.join("readme.md"), readme::section(&report)?)?;
     fs::write(options.report.join("report.json"), serde_json::to_string_pretty(&report)?)?;
     for figure in figures {
         plot::write(figure, &options.report.join(format!("{}.svg", figure.id)))?;
@@ -160,8 +161,12 @@ fn sentence(note: &str) -> String {
     }
 }
 
-/// Three digits that mean something.
+/// Three digits that mean something, and thousands apart.
 pub(crate) fn number(value: f64) -> String {
+    if value.abs() >= 1e4 {
+        let thousands = (value / 1e3).trunc();
+        return format!("{thousands:.0},{:03.0}", (value - thousands * 1e3).abs().floor());
+    }
     let digits = match value.abs() {
         large if large >= 100.0 => 0,
         middle if middle >= 10.0 => 1,

@@ -7,6 +7,7 @@ use crate::Result;
 use crate::bench::{Bench, start};
 use crate::load::open_loop;
 use crate::peers::Kind;
+use crate::report::number;
 
 const CLIENTS: usize = 64;
 const MICRO: f64 = 1e6;
@@ -33,7 +34,7 @@ pub(super) fn latency(bench: &Bench) -> Result<Vec<Figure>> {
     let series = |column| tracks.iter().map(|track| track.series(column, MICRO)).collect();
     let note = "open loop at a fixed rate, 64 connections, from when a request was due; the \
                 generator and the server, on one core, are in every number (see direct)";
-    let title = |part: &str| format!("Latency {part} at {rate:.0} requests/s");
+    let title = |part: &str| format!("Latency {part} at {} requests/s", number(rate));
     let p50 = Figure::new("latency_p50", &title("p50"), "µs", series(0))
         .note(note)
         .compare("ringway", "nginx stream", Some((1.0, 0.8)))

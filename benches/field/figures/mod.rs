@@ -20,6 +20,8 @@ pub(crate) struct Figure {
     pub(crate) unit: &'static str,
     pub(crate) series: Vec<Series>,
     pub(crate) comparisons: Vec<Comparison>,
+    /// True for rates, false for costs.
+    pub(crate) more_is_better: bool,
     /// What a reader must know to judge it, above all where it flatters ringway.
     pub(crate) note: &'static str,
 }
@@ -38,8 +40,13 @@ pub(crate) struct Comparison {
 
 impl Figure {
     fn new(id: &'static str, title: &str, unit: &'static str, series: Vec<Series>) -> Self {
-        let comparisons = Vec::new();
-        Self { id, title: title.to_owned(), unit, series, comparisons, note: "" }
+        let (title, comparisons) = (title.to_owned(), Vec::new());
+        Self { id, title, unit, series, comparisons, more_is_better: false, note: "" }
+    }
+
+    fn more_is_better(mut self) -> Self {
+        self.more_is_better = true;
+        self
     }
 
     fn note(mut self, note: &'static str) -> Self {

@@ -13,13 +13,15 @@ const CLIENTS: usize = 64;
 /// Seconds to microseconds.
 const MICRO: f64 = 1e6;
 
-const FIELD: [Kind; 7] = [
+const FIELD: [Kind; 9] = [
     Kind::Ringway,
     Kind::NginxStream,
     Kind::NginxHttp,
     Kind::HaproxyTcp,
     Kind::HaproxySplice,
     Kind::HaproxyHttp,
+    Kind::TokioUring,
+    Kind::TokioUringDefault,
     Kind::Direct,
 ];
 
@@ -36,14 +38,17 @@ pub(super) fn keep_alive(bench: &Bench) -> Result<Vec<Figure>> {
     let figure = Figure::new("keep_alive", "CPU per keep-alive request", "µs", cpu)
         .note(
             "wrk, 64 connections, answers of 3 bytes. The http balancers read the head of every \
-             request, the others none, which is most of the difference between the two kinds",
+             request, the others none, which is most of the difference between the two kinds. The \
+             tokio-uring relay is nothing but two copy loops",
         )
         .compare("ringway", "nginx stream", Some((0.94, 0.85)))
         .compare("ringway", "nginx http", Some((0.80, 0.70)))
         .compare("ringway", "haproxy tcp", None)
         .compare("ringway", "haproxy tcp, splice forced", None)
-        .compare("ringway", "haproxy http", None);
+        .compare("ringway", "haproxy http", None)
+        .compare("ringway", "tokio-uring relay", None);
     let rates = Figure::new("keep_alive_rate", "Keep-alive requests per second", "1/s", rates)
+        .more_is_better()
         .note("load and server share one core, which is what limits the rate of most");
     Ok(vec![figure, rates])
 }
@@ -70,7 +75,8 @@ pub(super) fn close(bench: &Bench) -> Result<Vec<Figure>> {
         .compare("ringway", "haproxy tcp", None)
         .compare("ringway", "haproxy tcp, splice forced", None)
         .compare("ringway", "nginx http", None)
-        .compare("ringway", "haproxy http", None);
+        .compare("ringway", "haproxy http", None)
+        .compare("ringway", "tokio-uring relay", None);
     Ok(vec![figure])
 }
 

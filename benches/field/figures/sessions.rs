@@ -23,7 +23,7 @@ const SPREAD_SESSIONS: usize = 10_000;
 const SPREAD_WORKERS: usize = 4;
 
 pub(super) fn memory(bench: &Bench) -> Result<Vec<Figure>> {
-    let kinds = [Kind::Ringway, Kind::NginxStream, Kind::HaproxyTcp];
+    let kinds = [Kind::Ringway, Kind::NginxStream, Kind::HaproxyTcp, Kind::TokioUring];
     let mut series: Vec<Series> = kinds
         .iter()
         .map(|kind| Series { name: kind.name().to_owned(), values: Vec::new(), disturbed: 0 })
@@ -42,7 +42,8 @@ pub(super) fn memory(bench: &Bench) -> Result<Vec<Figure>> {
              The kernel's memory for two sockets is the same for all, and not in it",
         )
         .compare("ringway", "nginx stream", Some((0.06, 0.03)))
-        .compare("ringway", "haproxy tcp", None);
+        .compare("ringway", "haproxy tcp", None)
+        .compare("ringway", "tokio-uring relay", None);
     Ok(vec![figure])
 }
 

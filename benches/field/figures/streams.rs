@@ -18,7 +18,8 @@ const LAYER_4: [Kind; 4] =
     [Kind::Ringway, Kind::NginxStream, Kind::HaproxyTcp, Kind::HaproxySplice];
 
 pub(super) fn bulk(bench: &Bench) -> Result<Vec<Figure>> {
-    let peers = start(bench, &LAYER_4)?;
+    let baselines = [Kind::TokioUring, Kind::TokioUringDefault];
+    let peers = start(bench, &[&LAYER_4[..], &baselines].concat())?;
     let tracks = bench.interleave(&peers, &mut |peer, meter| {
         let aim = bench.aim(peer, STREAMS, 0.6);
         per(bulk::run(&aim, meter)?, meter)
@@ -27,7 +28,8 @@ pub(super) fn bulk(bench: &Bench) -> Result<Vec<Figure>> {
         .note("nginx and plain haproxy copy; haproxy with splice forced is the peer to beat")
         .compare("ringway", "nginx stream", Some((0.33, 0.25)))
         .compare("ringway", "haproxy tcp, splice forced", Some((0.50, 0.40)))
-        .compare("ringway", "haproxy tcp", None);
+        .compare("ringway", "haproxy tcp", None)
+        .compare("ringway", "tokio-uring relay", None);
     Ok(vec![figure])
 }
 
