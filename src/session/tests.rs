@@ -151,8 +151,12 @@ impl Bench {
     }
 
     fn from(&mut self, side: Side, bytes: &[u8]) -> Vec<Action> {
+        self.received(side, bytes, Rest::Drained)
+    }
+
+    fn received(&mut self, side: Side, bytes: &[u8], rest: Rest) -> Vec<Action> {
         let buffer = (!bytes.is_empty()).then_some(BUFFER);
-        self.step(Event::Received { side, result: Ok(bytes), buffer, rest: Rest::Drained })
+        self.step(Event::Received { side, result: Ok(bytes), buffer, rest })
     }
 
     fn eof(&mut self, side: Side) -> Vec<Action> {

@@ -173,3 +173,60 @@ fn stopping_closes_both_sides() {
     assert_eq!(bench.sent(Client, Ok(1)), [Action::Release(BUFFER)]);
     assert_closes(&mut bench, &actions, CloseReason::Stopped);
 }
+
+/// Small reads, all passed on; what follows the last.
+fn messages(bench: &mut Bench, from: Side, count: usize) -> Action {
+    let passed = (0..count).map(|_| {
+        assert_eq!(bench.from(from, b"abc"), [send(from.opposite(), 3)]);
+        bench.sent(from.opposite(), Ok(3)).pop()
+    });
+    passed.last().flatten().expect("it receives again")
+}
+
+fn streams(side: Side) -> Action {
+    Action::Receive { side, patience: Patience::Stream }
+}
+
+#[test]
+fn messages_make_a_stream_and_a_full_buffer_ends_it() {
+    let mut bench = relaying();
+    assert_eq!(messages(&mut bench, Server, 3), receive(Server));
+    assert_eq!(messages(&mut bench, Server, 1), streams(Server));
+    bench.received(Server, b"12345678", Rest::Streaming);
+    let tries = Action::Receive { side: Server, patience: Patience::Try };
+    assert_eq!(bench.sent(Client, Ok(8)), [Action::Release(BUFFER), tries]);
+    bench.from(Server, b"abc");
+    assert_eq!(bench.sent(Client, Ok(3)), [Action::Release(BUFFER), receive(Server)]);
+}
+
+#[test]
+fn what_a_stream_may_have_received_already_is_not_overtaken_by_splicing() {
+    let mut bench = relaying();
+    messages(&mut bench, Server, 4);
+    for _ in 0..5 {
+        bench.received(Server, b"12345678", Rest::Streaming);
+        let tries = Action::Receive { side: Server, patience: Patience::Try };
+        assert_eq!(bench.sent(Client, Ok(8)), [Action::Release(BUFFER), tries]);
+    }
+    let actions = bench.bulk(Server);
+    assert_eq!(actions.last(), Some(&Action::Await(Server, Readiness::Readable)));
+}
+
+#[test]
+fn bytes_in_no_buffer_are_sent_as_a_copy() {
+    let mut bench = relaying();
+    let result = Ok(&b"abc"[..]);
+    let kept = Event::Received { side: Client, result, buffer: None, rest: Rest::Streaming };
+    let bytes = b"abc".to_vec();
+    assert_eq!(bench.step(kept), [Action::SendAll { to: Server, bytes }]);
+    assert_eq!(bench.sent_all(Server, 3).len(), 1);
+}
+
+#[test]
+fn what_is_watched_does_not_stream() {
+    let (mut bench, _) = Bench::relaying(HTTP, UPGRADE);
+    for _ in 0..8 {
+        let actions = bench.from(Server, b"x");
+        assert!(!actions.contains(&streams(Server)), "{actions:?}");
+    }
+}
