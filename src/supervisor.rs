@@ -27,6 +27,7 @@ use crate::sys::clock;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::pipes::PIPES_MAX;
 use crate::sys::ring::Ring;
+use crate::sys::socket::TcpOptions;
 use crate::sys::spares::SPARES_MAX;
 use crate::sys::token::SLOTS_MAX;
 use crate::sys::{Fd, affinity, socket, table};
@@ -252,9 +253,14 @@ fn listen_tcp(
 ) -> io::Result<(Vec<OwnedFd>, Address)> {
     let address = socket::probe_bind(address)?;
     let sockets = (0..workers)
-        .map(|_| socket::listen_tcp(address, config.tcp_keep_alive))
+        .map(|_| socket::listen_tcp(address, tcp_options(config)))
         .collect::<io::Result<_>>()?;
     Ok((sockets, Address::Tcp(address)))
+}
+
+fn tcp_options(config: &Config) -> TcpOptions {
+    let Config { tcp_keep_alive: keep_alive, loopback_congestion, .. } = *config;
+    TcpOptions { keep_alive, loopback_congestion }
 }
 
 fn listen_unix(path: &Path) -> io::Result<(Vec<OwnedFd>, Address)> {
@@ -319,7 +325,7 @@ impl Start {
             warn!(worker = self.number, core = self.core, %error, "not pinned");
         }
         let engine =
-            Ring::new(&self.shared.peers(), self.shared.config.tcp_keep_alive, self.shared.clock)?;
+            Ring::new(&self.shared.peers(), tcp_options(&self.shared.config), self.shared.clock)?;
         let listeners = self
             .listeners
             .iter()

@@ -24,6 +24,8 @@ const HAPROXY_SPLICE_SESSIONS: usize = 4_000;
 pub(crate) enum Kind {
     /// `--peek none`, one server.
     Ringway,
+    /// The same with the machine's congestion control.
+    RingwaySystem,
     /// `peek http`, a Host route and `sticky socketio`, one server.
     RingwayHttp,
     /// `sticky socketio` over all servers.
@@ -53,6 +55,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ringway => "ringway",
+            Self::RingwaySystem => "ringway, system congestion",
             Self::RingwayHttp => "ringway, http + Host + socketio",
             Self::RingwaySocketIo => "ringway, socketio",
             Self::NginxStream => "nginx stream",
@@ -86,6 +89,17 @@ pub(crate) fn start(bench: &Bench, kind: Kind) -> Result<Peer> {
             let words = [format!("--listen={address}"), to, "--peek=none".to_owned(), workers];
             let cores = [bench.options.balancer_core];
             ringway(bench, kind.name(), &cores, address, &words)
+        }
+        Kind::RingwaySystem => {
+            let file = bench.scratch.join(format!("{}.json", file_name(kind.name())));
+            let core = bench.options.balancer_core;
+            let text = serde_json::json!({
+                "workers": [core], "loopback_congestion": "system",
+                "listeners": [{ "bind": address.to_string(), "peek": "none", "pool": "app" }],
+                "pools": { "app": { "servers": one } },
+            });
+            fs::write(&file, text.to_string())?;
+            ringway(bench, kind.name(), &[core], address, &[file.display().to_string()])
         }
         Kind::RingwayHttp | Kind::RingwaySocketIo => {
             let routed = kind == Kind::RingwayHttp;

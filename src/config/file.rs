@@ -16,7 +16,7 @@ use super::limits::{
     IDLE_S, INTERVAL_S, MAX_ENTRIES, PEEK_TIMEOUT_MS, PROBES, SOCKETIO_PATH, TTL_S, WEIGHT,
     WORKER_COUNT,
 };
-use super::{Balance, KeepAlive, Peek, ProxyVersion};
+use super::{Balance, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
 /// The configuration of ringway. Comments (`//`, `/* */`) and trailing commas are allowed.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -38,6 +38,9 @@ pub(super) struct File {
     /// Notices a pulled cable, on both sides of every session; `false` leaves it off.
     #[schemars(default = "tcp_keep_alive")]
     pub(super) tcp_keep_alive: OrFalse<TcpKeepAliveFile>,
+    /// TCP congestion control on loopback addresses.
+    #[schemars(default)]
+    pub(super) loopback_congestion: LoopbackCongestion,
     /// One log line per session at its end.
     #[schemars(default = "yes")]
     pub(super) access_log: bool,

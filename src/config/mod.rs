@@ -101,6 +101,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// TCP keep-alive on both sides of every session.
     pub tcp_keep_alive: Option<TcpKeepAlive>,
+    /// What ringway's sockets on loopback addresses use.
+    pub loopback_congestion: LoopbackCongestion,
     /// One log line per session at its end.
     pub access_log: bool,
     /// Bulk halves are spliced in the kernel; off: every byte is copied.
@@ -167,6 +169,18 @@ pub struct Listener {
     pub auto_timeout_ms: u32,
     /// Bytes a request head or ClientHello may have: 1,024 to 65,536.
     pub head_max_bytes: u32,
+}
+
+/// TCP congestion control between addresses of one host, where no path can be congested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LoopbackCongestion {
+    /// Reno (RFC 5681), which needs no timers: a paced one such as bbr spends as much CPU on those
+    /// as on the bytes.
+    #[default]
+    Reno,
+    /// What sysctl net.ipv4.tcp_congestion_control says.
+    System,
 }
 
 /// What is read of a connection before a server is chosen.

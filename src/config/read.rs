@@ -16,9 +16,11 @@ use super::limits::{
 };
 use super::problem::{Place, Report, suggestion};
 use super::tree::{Fields, Node, list, number, texts, word};
-use super::{Balance, KeepAlive, Peek, ProxyVersion};
+use super::{Balance, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
 const WORKERS: &[(&str, WorkersWord)] = &[("auto", WorkersWord::Auto)];
+const LOOPBACK_CONGESTION: &[(&str, LoopbackCongestion)] =
+    &[("reno", LoopbackCongestion::Reno), ("system", LoopbackCongestion::System)];
 const PEEK: &[(&str, Peek)] =
     &[("none", Peek::None), ("auto", Peek::Auto), ("http", Peek::Http), ("tls", Peek::Tls)];
 const KEEP_ALIVE: &[(&str, KeepAlive)] =
@@ -62,11 +64,22 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         Some((node, place)) => or_false(node, &place, report, keep_alive_probes),
         None => tcp_keep_alive(),
     };
+    let loopback_congestion =
+        fields.word("loopback_congestion", LOOPBACK_CONGESTION, report).unwrap_or_default();
     let access_log = fields.flag("access_log", true, report);
     let splice = fields.flag("splice", true, report);
     fields.finish(report);
     let workers = workers.unwrap_or_default();
-    Some(File { schema, workers, listeners, pools, tcp_keep_alive, access_log, splice })
+    Some(File {
+        schema,
+        workers,
+        listeners,
+        pools,
+        tcp_keep_alive,
+        loopback_congestion,
+        access_log,
+        splice,
+    })
 }
 
 fn workers(node: &Node, place: &Place, report: &mut Report) -> Option<WorkersFile> {

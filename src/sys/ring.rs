@@ -15,12 +15,13 @@ use super::buffers::{BUFFER_SIZE, BUFFERS, BufferId, Buffers, GROUP};
 use super::clock::Clock;
 use super::errno::Fault;
 use super::pipes::{PIPE_SIZE, Pipes};
+use super::socket::TcpOptions;
 use super::spares::Spares;
 use super::{
     Completion, Engine, Farewell, Fd, Kind, Op, Patience, PeerId, Readiness, Submitted, Token,
     socket,
 };
-use crate::config::{Address, TcpKeepAlive};
+use crate::config::Address;
 
 /// Operations handed over at once; more are handed over in several goes.
 const SUBMISSIONS: u32 = 1024;
@@ -43,16 +44,12 @@ pub struct Ring {
     /// Where all peers are of one address family, so that any spare serves any of them.
     spares: Option<Spares>,
     clock: Clock,
-    keep_alive: Option<TcpKeepAlive>,
+    options: TcpOptions,
 }
 
 impl Ring {
     /// Sets a ring up for the calling thread, which alone may use it.
-    pub fn new(
-        peers: &[Address],
-        keep_alive: Option<TcpKeepAlive>,
-        clock: Clock,
-    ) -> io::Result<Self> {
+    pub fn new(peers: &[Address], options: TcpOptions, clock: Clock) -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -68,7 +65,7 @@ impl Ring {
         let one_family = peers.iter().all(SockAddr::is_ipv4) || peers.iter().all(SockAddr::is_ipv6);
         let spares = one_family.then(Spares::default);
         let (sending, pipes) = (HashMap::new(), Pipes::default());
-        Ok(Self { ring, sending, buffers, peers, pipes, spares, clock, keep_alive })
+        Ok(Self { ring, sending, buffers, peers, pipes, spares, clock, options })
     }
 
     #[expect(unsafe_code, reason = "the kernel reads and writes what an entry points to")]
@@ -92,7 +89,7 @@ impl Ring {
     fn open(&mut self, peer: PeerId, data_in_hand: bool) -> Result<u32, Fault> {
         let opened = match self.spares.as_mut().and_then(Spares::take) {
             Some(spare) => spare,
-            None => socket::open(&self.peers[peer.0 as usize], self.keep_alive)?,
+            None => socket::open(&self.peers[peer.0 as usize], self.options)?,
         };
         if data_in_hand {
             socket::acknowledge_with_data(opened);

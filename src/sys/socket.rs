@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{Farewell, Fault, Fd};
-use crate::config::{Address, TcpKeepAlive};
+use crate::config::{Address, LoopbackCongestion, TcpKeepAlive};
 
 /// Connections that may wait to be accepted: the kernel's own default of net.core.somaxconn, to
 /// which it cuts what is larger, and about a third of a second of what one core accepts.
@@ -35,12 +35,20 @@ pub fn probe_bind(address: SocketAddr) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))
 }
 
+/// What all TCP sockets of ringway are set to, beside `TCP_NODELAY`.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpOptions {
+    /// Off: the kernel never probes.
+    pub keep_alive: Option<TcpKeepAlive>,
+    /// For those on loopback addresses.
+    pub loopback_congestion: LoopbackCongestion,
+}
+
 /// One of a group of listeners that share `address`. Accepted sockets inherit its options.
-pub fn listen_tcp(address: SocketAddr, keep_alive: Option<TcpKeepAlive>) -> io::Result<OwnedFd> {
+pub fn listen_tcp(address: SocketAddr, options: TcpOptions) -> io::Result<OwnedFd> {
     let socket = new_tcp(address)?;
     socket.set_reuse_port(true)?;
-    socket.set_tcp_nodelay(true)?;
-    set_keep_alive(&SockRef::from(&socket), keep_alive)?;
+    configure(&socket, address.ip(), options)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG.into())?;
     Ok(socket.into())
@@ -74,8 +82,13 @@ fn new_tcp(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn set_keep_alive(socket: &SockRef<'_>, keep_alive: Option<TcpKeepAlive>) -> io::Result<()> {
-    let Some(keep_alive) = keep_alive else { return Ok(()) };
+fn configure(socket: &Socket, ip: IpAddr, options: TcpOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    if ip.to_canonical().is_loopback() && options.loopback_congestion == LoopbackCongestion::Reno {
+        // Every kernel has it built in, and lets anyone use it.
+        socket.set_tcp_congestion(b"reno")?;
+    }
+    let Some(keep_alive) = options.keep_alive else { return Ok(()) };
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
             .with_time(Duration::from_secs(keep_alive.idle_s.into()))
@@ -85,13 +98,12 @@ fn set_keep_alive(socket: &SockRef<'_>, keep_alive: Option<TcpKeepAlive>) -> io:
 }
 
 /// A socket to connect to a server with; the caller owns the number.
-pub fn open(peer: &SockAddr, keep_alive: Option<TcpKeepAlive>) -> Result<Fd, Fault> {
+pub fn open(peer: &SockAddr, options: TcpOptions) -> Result<Fd, Fault> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(peer.domain(), kind, None).map_err(|error| fault(&error))?;
-    if peer.domain() != Domain::UNIX {
-        // These cannot fail on a fresh TCP socket; if one did, the session would still work.
-        let _ = socket.set_tcp_nodelay(true);
-        let _ = set_keep_alive(&SockRef::from(&socket), keep_alive);
+    if let Some(peer) = peer.as_socket() {
+        // This cannot fail on a fresh TCP socket; if it did, the session would still work.
+        let _ = configure(&socket, peer.ip(), options);
     }
     Ok(Fd::new(socket.into_raw_fd()))
 }
@@ -178,4 +190,37 @@ pub fn splice(from: i32, to: i32, most: u32) -> Result<u32, Fault> {
 pub(super) fn borrowed(socket: Fd) -> ManuallyDrop<Socket> {
     // SAFETY: the number is open in this thread's table, and ManuallyDrop never closes it.
     ManuallyDrop::new(unsafe { Socket::from_raw_fd(socket.number()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_needs_no_pacing_and_other_addresses_are_left_alone() {
+        let options = |loopback_congestion| TcpOptions { keep_alive: None, loopback_congestion };
+        let plain = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let system = plain.tcp_congestion().unwrap();
+        let wanted = [
+            ("127.0.0.1:0", LoopbackCongestion::Reno, b"reno"),
+            ("[::1]:0", LoopbackCongestion::Reno, b"reno"),
+            ("127.0.0.1:0", LoopbackCongestion::System, &system[..4].try_into().unwrap()),
+            ("0.0.0.0:0", LoopbackCongestion::Reno, &system[..4].try_into().unwrap()),
+        ];
+        for (address, loopback_congestion, wanted) in wanted {
+            let listener =
+                listen_tcp(address.parse().unwrap(), options(loopback_congestion)).unwrap();
+            let listener = Socket::from(listener);
+            assert_eq!(&listener.tcp_congestion().unwrap()[..4], wanted, "{address}");
+            let peer = listener.local_addr().unwrap();
+            let opened = open(&peer, options(loopback_congestion)).unwrap();
+            assert_eq!(&borrowed(opened).tcp_congestion().unwrap()[..4], wanted, "{address}");
+            borrowed(opened).set_nonblocking(false).unwrap();
+            borrowed(opened).connect(&peer).unwrap();
+            listener.set_nonblocking(false).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            assert_eq!(&accepted.tcp_congestion().unwrap()[..4], wanted, "{address}");
+            close(opened, Farewell::Orderly);
+        }
+    }
 }

@@ -18,17 +18,23 @@ const LAYER_4: [Kind; 4] =
     [Kind::Ringway, Kind::NginxStream, Kind::HaproxyTcp, Kind::HaproxySplice];
 
 pub(super) fn bulk(bench: &Bench) -> Result<Vec<Figure>> {
-    let baselines = [Kind::TokioUring, Kind::TokioUringDefault];
-    let peers = start(bench, &[&LAYER_4[..], &baselines].concat())?;
+    let others = [Kind::RingwaySystem, Kind::TokioUring, Kind::TokioUringDefault];
+    let peers = start(bench, &[&LAYER_4[..], &others].concat())?;
     let tracks = bench.interleave(&peers, &mut |peer, meter| {
         let aim = bench.aim(peer, STREAMS, 0.6);
         per(bulk::run(&aim, meter)?, meter)
     })?;
     let figure = Figure::new("bulk", "CPU per GB, 4 streams", "ms", costs(&tracks, PER_GB))
-        .note("nginx and plain haproxy copy; haproxy with splice forced is the peer to beat")
+        .note(
+            "nginx and plain haproxy copy; haproxy with splice forced is the peer to beat. Both ends \
+             are on loopback, where ringway uses reno: where the machine's congestion control is \
+             bbr, its pacing timers are much of what the others spend, and of what ringway spends \
+             with loopback_congestion: system, as it does to clients that are not on this host",
+        )
         .compare("ringway", "nginx stream", Some((0.33, 0.25)))
         .compare("ringway", "haproxy tcp, splice forced", Some((0.50, 0.40)))
         .compare("ringway", "haproxy tcp", None)
+        .compare("ringway, system congestion", "haproxy tcp, splice forced", None)
         .compare("ringway", "tokio-uring relay", None);
     Ok(vec![figure])
 }
