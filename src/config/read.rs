@@ -64,8 +64,10 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         Some((node, place)) => or_false(node, &place, report, keep_alive_probes),
         None => tcp_keep_alive(),
     };
-    let loopback_congestion =
-        fields.word("loopback_congestion", LOOPBACK_CONGESTION, report).unwrap_or_default();
+    let loopback_congestion = fields
+        .take("loopback_congestion")
+        .and_then(|(node, place)| word(node, &place, LOOPBACK_CONGESTION, report))
+        .unwrap_or_default();
     let access_log = fields.flag("access_log", true, report);
     let splice = fields.flag("splice", true, report);
     fields.finish(report);

@@ -21,7 +21,7 @@ use crate::sys::{BufferId, Fault, Patience, Readiness, Side};
 use splice::Splice;
 
 /// Full reads in a row that make a half bulk: then its bytes are spliced, not copied.
-const BULK_READS: u8 = 3;
+const BULK_READS: u8 = 2;
 
 /// Reads in a row that left nothing and filled no buffer, after which a half goes on receiving by
 /// itself: it carries messages. What answers with a full buffer and a bit more never gets here.
