@@ -93,6 +93,31 @@ fn caches(slabinfo: &str) -> BTreeMap<String, u64> {
     slabinfo.lines().filter_map(bytes).collect()
 }
 
+const FILE_MAX: &str = "/proc/sys/fs/file-max";
+
+/// The machine's fs.file-max, raised until this is dropped.
+pub(crate) struct FileMax(u64);
+
+impl FileMax {
+    /// To `wanted`, unless it is higher already.
+    pub(crate) fn raise(wanted: u64) -> Result<Self, Unreadable> {
+        let before = numbers(FILE_MAX)?.first().copied().unwrap_or(0);
+        if wanted > before {
+            let unwritable = |why| Unreadable(format!("{FILE_MAX} cannot be raised: {why}"));
+            fs::write(FILE_MAX, wanted.to_string()).map_err(unwritable)?;
+        }
+        Ok(Self(before))
+    }
+}
+
+impl Drop for FileMax {
+    fn drop(&mut self) {
+        if let Err(why) = fs::write(FILE_MAX, self.0.to_string()) {
+            eprintln!("fs.file-max was {} and cannot be put back: {why}", self.0);
+        }
+    }
+}
+
 /// What bounds the number of sessions besides memory.
 #[derive(Debug)]
 pub(crate) struct Limits {
@@ -118,7 +143,7 @@ impl Limits {
         let kernel = kernel.trim();
         Ok(Self {
             tcp_pages: numbers("/proc/sys/net/ipv4/tcp_mem")?.last().copied().unwrap_or(0),
-            files: numbers("/proc/sys/fs/file-max")?.first().copied().unwrap_or(0),
+            files: numbers(FILE_MAX)?.first().copied().unwrap_or(0),
             ports: last + 1 - first,
             machine: format!("Linux {kernel}, {cores} cores, {memory_gib:.1} GiB"),
         })

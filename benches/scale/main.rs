@@ -33,7 +33,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use balancer::Balancer;
 use clients::Clients;
 use course::Course;
-use machine::{Limits, Memory};
+use machine::{FileMax, Limits, Memory};
 use options::Options;
 use report::{Measured, Ramp};
 use servers::Servers;
@@ -46,9 +46,6 @@ const SESSIONS_PER_THREAD: usize = 12_000;
 /// one of 100 workers with 9,744 places gets about 3.5 % more than the mean; a worker that is full
 /// stops accepting, and what is hashed to it waits in its backlog.
 const WORKER_SHARE_PERCENT: usize = 90;
-
-/// Share of the memory available at the start that a ramp may use up.
-const MEMORY_SHARE_PERCENT: u64 = 60;
 
 /// Share of the open files of the whole machine (fs.file-max) that a ramp may bring it to: root may
 /// open more, but no other user could open any.
@@ -80,6 +77,10 @@ fn measure(options: &Options) -> Result<Measured, Box<dyn std::error::Error>> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let descriptors = options.descriptors.min(hard);
     setrlimit(Resource::RLIMIT_NOFILE, descriptors, descriptors)?;
+
+    // Four sockets a session, and as many files again as are open now.
+    let files = 4 * options.sessions as u64 * 100 / FILES_SHARE_PERCENT + 2 * machine::files()?;
+    let _file_max = options.raise_file_max.then(|| FileMax::raise(files)).transpose()?;
 
     let threads = options.sessions.div_ceil(SESSIONS_PER_THREAD);
     let course = Arc::new(Course::new(options));
@@ -130,7 +131,7 @@ fn measure(options: &Options) -> Result<Measured, Box<dyn std::error::Error>> {
 /// Until every session stands, or no more will.
 fn ramp(options: &Options, course: &Course, before: &Memory) -> Result<Ramp, machine::Unreadable> {
     let start = Instant::now();
-    let floor_kib = before.available_kib * (100 - MEMORY_SHARE_PERCENT) / 100;
+    let floor_kib = before.available_kib * (100 - options.memory) / 100;
     let files_most = Limits::now()?.files * FILES_SHARE_PERCENT / 100;
     let (mut last, mut last_growth) = (0, start);
     let mut best_per_s = 0;

@@ -6,8 +6,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "scale")]
 pub(crate) struct Options {
-    /// Sessions to hold; a number the machine has no memory for ends where 60 % of what was
-    /// available is used
+    /// Sessions to hold; a number the machine has no memory for ends where the share below is used
     #[arg(default_value_t = 100_000, value_parser = sessions)]
     pub(crate) sessions: usize,
     /// Seconds from one message of a session to its next; 0: none, all are idle
@@ -20,6 +19,13 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 20_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(13_000..=1_000_000))]
     pub(crate) descriptors: u64,
+    /// Percent of the memory available at the start that the sessions may use up
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(10..=90))]
+    pub(crate) memory: u64,
+    /// Raise the machine's fs.file-max to what the sessions need, and put it back at the end; needs
+    /// root
+    #[arg(long)]
+    pub(crate) raise_file_max: bool,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,

@@ -26,10 +26,10 @@ pub(super) fn bulk(bench: &Bench) -> Result<Vec<Figure>> {
     })?;
     let figure = Figure::new("bulk", "CPU per GB, 4 streams", "ms", costs(&tracks, PER_GB))
         .note(
-            "nginx and plain haproxy copy; haproxy with splice forced is the peer to beat. Both ends \
-             are on loopback, where ringway uses reno: where the machine's congestion control is \
-             bbr, its pacing timers are much of what the others spend, and of what ringway spends \
-             with loopback_congestion: system, as it does to clients that are not on this host",
+            "nginx and plain haproxy copy; haproxy with splice forced is the peer to beat. Both \
+             ends are on loopback, where ringway uses reno: where the machine's congestion \
+             control is bbr, its pacing timers are much of what the others spend, and of what \
+             ringway spends with loopback_congestion: system, or to clients of another host",
         )
         .compare("ringway", "nginx stream", Some((0.33, 0.25)))
         .compare("ringway", "haproxy tcp, splice forced", Some((0.50, 0.40)))
