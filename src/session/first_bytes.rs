@@ -2,8 +2,8 @@
 //! Exits: connect, close (the client has left). Deadline: [`FIRST_BYTES_MS`] from accept.
 //!
 //! A server socket with bytes in hand acknowledges the handshake with them, which saves a packet.
-//! Where the server speaks first, waiting for the client would only delay it: there, and until it is
-//! known, the server is connected to at once.
+//! Where the server speaks first, waiting for the client would only delay it: there, and until it
+//! is known, the server is connected to at once.
 
 use std::net::SocketAddr;
 
