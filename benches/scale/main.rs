@@ -78,8 +78,9 @@ fn measure(options: &Options) -> Result<Measured, Box<dyn std::error::Error>> {
     let descriptors = options.descriptors.min(hard);
     setrlimit(Resource::RLIMIT_NOFILE, descriptors, descriptors)?;
 
-    // Four sockets a session, and as many files again as are open now.
-    let files = 4 * options.sessions as u64 * 100 / FILES_SHARE_PERCENT + 2 * machine::files()?;
+    // Four sockets a session, rings, and as many files again as are open now.
+    let most = 4 * options.sessions as u64 + 2 * machine::files()? + 10_000;
+    let files = most * 100 / FILES_SHARE_PERCENT;
     let _file_max = options.raise_file_max.then(|| FileMax::raise(files)).transpose()?;
 
     let threads = options.sessions.div_ceil(SESSIONS_PER_THREAD);

@@ -35,7 +35,8 @@ pub(super) struct File {
     /// Groups of servers, by name.
     #[schemars(with = "BTreeMap<String, PoolFile>", extend("minProperties" = 1))]
     pub(super) pools: Vec<(String, PoolFile)>,
-    /// Notices a pulled cable, on both sides of every session; `false` leaves it off.
+    /// Notices a pulled cable, on both sides of every session; not on loopback addresses, which
+    /// have none. `false` leaves it off.
     #[schemars(default = "tcp_keep_alive")]
     pub(super) tcp_keep_alive: OrFalse<TcpKeepAliveFile>,
     /// TCP congestion control on loopback addresses.
