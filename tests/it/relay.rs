@@ -221,3 +221,73 @@ fn unix_sockets_serve_on_both_sides() {
     client.expect_eof();
     drop(lb);
 }
+
+#[test]
+fn sessions_in_a_row_share_nothing_but_a_socket() {
+    let server = Server::listen();
+    let lb = Ringway::to([server.address()]).with(["--peek", "none", "--workers", "1"]).start();
+    for number in 0..60 {
+        let mut client = lb.client();
+        let asked = format!("question {number}");
+        client.send(&asked);
+        let mut session = server.accept();
+        session.expect(&asked);
+        session.send(format!("answer {number}"));
+        client.expect(format!("answer {number}"));
+        // Whoever ends first, the socket to the server serves again.
+        let (first, second) =
+            if number % 2 == 0 { (&mut client, &mut session) } else { (&mut session, &mut client) };
+        first.shutdown_write();
+        second.expect_eof();
+        second.shutdown_write();
+        first.expect_eof();
+        let reason = ["client_closed", "server_closed"][number % 2];
+        assert_eq!(lb.session_of(client.address()).get("reason"), reason);
+    }
+}
+
+#[test]
+fn who_speaks_first_may_change() {
+    let server = Server::listen();
+    let lb = Ringway::to([server.address()]).with(["--peek", "none", "--workers", "1"]).start();
+    for number in 0..24 {
+        let mut client = lb.client();
+        if number % 12 < 10 {
+            client.send("hello");
+        }
+        let mut session = server.accept();
+        if number % 12 < 10 {
+            session.expect("hello");
+        }
+        session.send("welcome");
+        client.expect("welcome");
+    }
+}
+
+#[test]
+fn messages_become_a_flood_and_messages_again() {
+    let server = Server::listen_narrow();
+    let lb = Ringway::to([server.address()]).with(["--peek", "none"]).start();
+    let mut client = lb.client();
+    client.send("0");
+    let mut session = server.accept();
+    session.expect("0");
+    for round in 0..3_u8 {
+        for number in 0..10_u8 {
+            client.send([round, number]);
+            session.expect([round, number]);
+            session.send([number]);
+            client.expect([number]);
+        }
+        let mut flood = client.try_clone();
+        let flooding = std::thread::spawn(move || {
+            for number in 0..20_000_u32 {
+                flood.send(number.to_be_bytes());
+            }
+        });
+        for number in 0..20_000_u32 {
+            session.expect(number.to_be_bytes());
+        }
+        flooding.join().unwrap();
+    }
+}
