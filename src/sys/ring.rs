@@ -41,7 +41,7 @@ pub struct Ring {
     buffers: Buffers,
     peers: Box<[SockAddr]>,
     pipes: Pipes,
-    /// Where all peers are of one address family, so that any spare serves any of them.
+    /// Where all peers want the same kind of socket, so that any spare serves any of them.
     spares: Option<Spares>,
     clock: Clock,
     options: TcpOptions,
@@ -62,8 +62,7 @@ impl Ring {
         let buffers = Buffers::new()?;
         register(&ring, &buffers)?;
         let peers = peers.iter().map(socket::sock_addr).collect::<io::Result<Box<[_]>>>()?;
-        let one_family = peers.iter().all(SockAddr::is_ipv4) || peers.iter().all(SockAddr::is_ipv6);
-        let spares = one_family.then(Spares::default);
+        let spares = socket::are_alike(&peers).then(Spares::default);
         let (sending, pipes) = (HashMap::new(), Pipes::default());
         Ok(Self { ring, sending, buffers, peers, pipes, spares, clock, options })
     }

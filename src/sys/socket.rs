@@ -84,7 +84,7 @@ fn new_tcp(address: SocketAddr) -> io::Result<Socket> {
 
 fn configure(socket: &Socket, ip: IpAddr, options: TcpOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    if ip.to_canonical().is_loopback() {
+    if is_loopback(ip) {
         if options.loopback_congestion == LoopbackCongestion::Reno {
             // Every kernel has it built in, and lets anyone use it.
             socket.set_tcp_congestion(b"reno")?;
@@ -101,6 +101,16 @@ fn configure(socket: &Socket, ip: IpAddr, options: TcpOptions) -> io::Result<()>
             .with_interval(Duration::from_secs(keep_alive.interval_s.into()))
             .with_retries(keep_alive.probes.into()),
     )
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Whether a socket opened for one of these TCP peers is as one opened for any other.
+pub fn are_alike(peers: &[SockAddr]) -> bool {
+    let kind = |peer: &SockAddr| Some((peer.domain(), is_loopback(peer.as_socket()?.ip())));
+    peers.iter().all(|peer| kind(peer).is_some() && kind(peer) == kind(&peers[0]))
 }
 
 /// A socket to connect to a server with; the caller owns the number.
@@ -201,6 +211,23 @@ pub(super) fn borrowed(socket: Fd) -> ManuallyDrop<Socket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sockets_serve_again_only_for_peers_that_want_the_same_options() {
+        let alike = |peers: &[&str]| {
+            let peer = |text: &&str| match text.strip_prefix("unix:") {
+                Some(path) => SockAddr::unix(path).unwrap(),
+                None => text.parse::<SocketAddr>().unwrap().into(),
+            };
+            are_alike(&peers.iter().map(peer).collect::<Vec<_>>())
+        };
+        assert!(alike(&["127.0.0.1:1", "127.0.0.2:1"]));
+        assert!(alike(&["10.0.0.1:1", "192.0.2.1:1"]));
+        assert!(!alike(&["127.0.0.1:1", "10.0.0.1:1"]), "keep-alive for one only");
+        assert!(!alike(&["127.0.0.1:1", "[::1]:1"]));
+        assert!(!alike(&["127.0.0.1:1", "unix:/run/app.sock"]));
+        assert!(!alike(&["unix:/run/app.sock"]));
+    }
 
     #[test]
     fn loopback_needs_no_pacing_and_no_probes_and_other_addresses_are_as_configured() {

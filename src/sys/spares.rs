@@ -14,7 +14,7 @@ use super::{Farewell, Fd, socket};
 /// hundred sessions in one turn and opens as many in the next.
 pub const SPARES_MAX: usize = 96;
 
-/// Ended sockets of one address family, in the order they ended.
+/// Ended sockets of one kind (family, options), in the order they ended.
 #[derive(Default)]
 pub struct Spares {
     ended: VecDeque<Fd>,

@@ -2,11 +2,10 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::{Aim, STALL, Window};
+use super::{Aim, STALL, Window, await_events};
 use crate::meter::Meter;
 use crate::{Result, pattern};
 
@@ -33,10 +32,7 @@ pub(crate) fn run(aim: &Aim, meter: &mut Meter) -> Result<u64> {
     let mut events = Events::with_capacity(16);
     let mut window = Window::new(aim, meter);
     while window.goes_on()? {
-        match poll.poll(&mut events, Some(Duration::from_millis(100))) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
-            _ => {}
-        }
+        await_events(&mut poll, &mut events)?;
         for event in &events {
             let Token(number) = event.token();
             let (stream, offset) = &mut streams[number];

@@ -3,13 +3,12 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 
-use super::{Aim, Answer, CHUNK, Came, Window, read_all};
+use super::{Aim, Answer, CHUNK, Came, Window, await_events, read_all};
 use crate::Result;
 use crate::meter::Meter;
 
@@ -50,10 +49,7 @@ pub(crate) fn run(aim: &Aim, meter: &mut Meter, next: &mut Next<'_>) -> Result<u
     let mut window = Window::new(aim, meter);
     let mut events = Events::with_capacity(256);
     while window.goes_on()? {
-        match poll.poll(&mut events, Some(Duration::from_millis(100))) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
-            _ => {}
-        }
+        await_events(&mut poll, &mut events)?;
         for event in &events {
             let Token(number) = event.token();
             let client = &mut clients[number];

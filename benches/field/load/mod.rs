@@ -12,11 +12,21 @@ use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use mio::{Events, Poll};
+
 use crate::Result;
 use crate::meter::Meter;
 
 /// Without any progress for this long, a piece has failed.
 const STALL: Duration = Duration::from_secs(5);
+
+/// Waits for events, not for ever: the window has to look at the clock.
+fn await_events(poll: &mut Poll, events: &mut Events) -> Result<()> {
+    match poll.poll(events, Some(Duration::from_millis(100))) {
+        Err(error) if error.kind() != ErrorKind::Interrupted => Err(error.into()),
+        _ => Ok(()),
+    }
+}
 
 /// Where load goes, and for how long.
 #[derive(Clone, Copy)]

@@ -1,14 +1,13 @@
 //! WebSocket clients: each sends a message and waits for it to come back, or one sends and all
 //! receive.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::{Aim, CHUNK, Came, STALL, Window, read_all};
+use super::{Aim, CHUNK, Came, STALL, Window, await_events, read_all};
 use crate::meter::Meter;
 use crate::websocket::{self, ACCEPT, KEY};
 use crate::{Result, pattern};
@@ -54,10 +53,7 @@ pub(crate) fn run(aim: &Aim, meter: &mut Meter, kind: Kind, size: usize) -> Resu
     let mut events = Events::with_capacity(1024);
     let mut missing = aim.clients;
     while window.goes_on()? {
-        match poll.poll(&mut events, Some(Duration::from_millis(100))) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
-            _ => {}
-        }
+        await_events(&mut poll, &mut events)?;
         for event in &events {
             let Token(number) = event.token();
             let client = &mut clients[number];
