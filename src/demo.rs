@@ -97,6 +97,8 @@ pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
         loopback_congestion: LoopbackCongestion::Reno,
         access_log: true,
         splice: true,
+        drain_timeout_ms: 0,
+        drain_window_ms: 0,
     }
 }
 

@@ -3,11 +3,12 @@
 //! Workers format and write nothing: they collect [`Record`]s and hand them over in batches.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use tracing::info;
 
-use crate::config::Config;
+use crate::edition::Edition;
 use crate::pool::Pool;
 use crate::session::{About, CloseReason};
 
@@ -22,18 +23,27 @@ pub struct Record {
     pub duration_us: u64,
 }
 
+/// Sessions of one edition.
+#[derive(Debug)]
+pub struct Batch {
+    /// What they were accepted under.
+    pub edition: Arc<Edition>,
+    /// In the order of their ends.
+    pub records: Vec<Record>,
+}
+
 /// Writes the lines of everything handed over so far.
-pub fn all_of(records: &Receiver<Vec<Record>>, config: &Config, pools: &[Pool]) {
-    for record in records.try_iter().flatten() {
-        session(&record, config, pools);
+pub fn all_of(batches: &Receiver<Batch>) {
+    for batch in batches.try_iter() {
+        batch.records.iter().for_each(|record| session(record, &batch.edition));
     }
 }
 
 /// Writes the session's line. Fields that do not apply are `-`.
-fn session(record: &Record, config: &Config, pools: &[Pool]) {
+fn session(record: &Record, edition: &Edition) {
     let Record { about, reason, duration_us } = record;
-    let listener = &config.listeners[about.listener as usize].name;
-    let pool = about.place.map(|place| &pools[place.pool.0 as usize]);
+    let listener = &edition.config.listeners[about.listener as usize].name;
+    let pool = about.place.map(|place| &edition.pools[place.pool.0 as usize]);
     let server =
         about.place.zip(pool).map(|(place, pool)| &pool.servers()[place.server.0 as usize].address);
     let [up, down] = about.received;

@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
-use ringway::cli::{Cli, Command, summary};
+use ringway::cli::{Cli, Command, Run, summary};
 use ringway::config::{self, Checked, Problems};
 use ringway::demo;
 use tracing::level_filters::LevelFilter;
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(run) => run.checked().map_err(Failure::Problems).and_then(|checked| {
             warn(&checked);
-            serve(checked.config).map_err(Failure::Error)
+            serve(checked.config, run).map_err(Failure::Error)
         }),
         Command::Demo(demo) => demonstrate(&demo.listen).map_err(Failure::Error),
         Command::Check(check) => config::load(&check.config).map_err(Failure::Problems).map(|c| {
@@ -56,14 +57,15 @@ impl Failure {
     }
 }
 
-fn serve(config: config::Config) -> Result<(), Box<dyn Error>> {
-    Ok(ringway::supervisor::run(config, |_| ())?)
+fn serve(config: config::Config, run: Run) -> Result<(), Box<dyn Error>> {
+    let again = Arc::new(move || run.checked());
+    Ok(ringway::supervisor::run(config, Some(again), |_| ())?)
 }
 
 fn demonstrate(listen: &config::Address) -> Result<(), Box<dyn Error>> {
     let servers = demo::start()?;
     let config = demo::config(listen, &servers);
-    Ok(ringway::supervisor::run(config, |bound| {
+    Ok(ringway::supervisor::run(config, None, |bound| {
         let [(_, address), ..] = bound else { return };
         print(&demo::banner(address, &servers));
     })?)

@@ -1,37 +1,40 @@
 //! From a configuration to running workers, and back: looks names up, makes the listeners, starts a
 //! worker per core, hands over to the control thread, and stops it all.
-//!
-//! Every listener is made and kept here, so that `ss -ltnp` sees it; workers get the number under
-//! which it stands in their own tables too.
+
+mod listeners;
+mod lookup;
+mod reload;
 
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::ToSocketAddrs;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use tracing::{info, warn};
 
-use crate::config::{self, Address, Config, ServerAddress, Workers};
+use crate::config::{Address, Checked, Config, Problems, Workers};
 use crate::control;
-use crate::log::{self, Record};
+use crate::edition::Edition;
+use crate::log::{self, Batch};
 use crate::metrics::Counters;
-use crate::pool::{Pool, ServerSpec};
+use crate::pool::Peers;
 use crate::session::CloseReason;
 use crate::sys::clock;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::pipes::PIPES_MAX;
+use crate::sys::post::Post;
 use crate::sys::ring::Ring;
 use crate::sys::socket::TcpOptions;
 use crate::sys::spares::SPARES_MAX;
 use crate::sys::token::SLOTS_MAX;
-use crate::sys::{Fd, affinity, socket, table};
-use crate::worker::{Listening, Records, Shared, Worker};
+use crate::sys::{Fd, affinity, table};
+use crate::worker::{ListenerNumber, Order, Placement, Records, Setup, Shared, Worker};
+use listeners::Listeners;
+
+pub(crate) use reload::{Prepared, Refused};
 
 /// Descriptors of a worker that are no session's: standard streams, ring, listeners, mailboxes,
 /// pipes and spare sockets.
@@ -45,7 +48,7 @@ const DESCRIPTORS_PER_SESSION: u64 = 2;
 /// Batches of log records that may wait for the control thread (64 records each).
 const RECORD_BATCHES: usize = 1024;
 
-/// Why ringway did not start, or stopped.
+/// Why something could not be had.
 #[derive(Debug)]
 pub struct Failed {
     what: String,
@@ -58,9 +61,25 @@ impl fmt::Display for Failed {
     }
 }
 
-impl Error for Failed {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.why)
+/// Why ringway did not start, or stopped: everything that was found, a line each.
+#[derive(Debug)]
+pub struct Failures(Vec<Failed>);
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, failed) in self.0.iter().enumerate() {
+            let line_end = if number == 0 { "" } else { "\n" };
+            write!(f, "{line_end}{failed}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Failures {}
+
+impl From<Failed> for Failures {
+    fn from(failed: Failed) -> Self {
+        Self(vec![failed])
     }
 }
 
@@ -68,54 +87,141 @@ fn failed(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Failed {
     move |why| Failed { what: what.to_string(), why }
 }
 
-/// Runs until SIGTERM or SIGINT. Once connections are accepted, `ready` is told where: listener
-/// names and addresses, with real ports.
+/// Reads the configuration again, where there is something to read.
+pub type Again = Arc<dyn Fn() -> Result<Checked, Problems> + Send + Sync>;
+
+/// Runs until it is told to end by a signal. Once connections are accepted, `ready` is told where:
+/// listener names and addresses, with real ports. `again` is asked at every reload.
 ///
 /// # Errors
-/// A name that cannot be looked up, an address that cannot be listened on (somebody else does, or
-/// it is not this host's), a core that is not there, or a kernel that refuses io_uring.
-pub fn run(config: Config, ready: impl FnOnce(&[(String, Address)])) -> Result<(), Failed> {
-    let limit = table::raise_descriptor_limit().map_err(failed("limit on descriptors"))?;
-    let cores = cores(&config.workers)?;
-    let listeners = listeners(&config, cores.len())?;
-    let pools = pools(&config)?;
-    let shared = Arc::new(Shared::new(config, pools, cores.len()));
-
+/// Names that cannot be looked up, addresses that cannot be listened on (somebody else does, or
+/// they are not this host's), a core that is not there, or a kernel that refuses io_uring.
+pub fn run(
+    config: Config,
+    again: Option<Again>,
+    ready: impl FnOnce(&[(String, Address)]),
+) -> Result<(), Failures> {
     let control_mailbox = Mailbox::new().map_err(failed("mailbox"))?;
     let (sender, records) = sync_channel(RECORD_BATCHES);
-    let sessions_max = sessions_max(limit);
-    let mut workers = Vec::new();
-    for (number, core) in cores.iter().enumerate() {
-        let start = Start {
-            number,
-            core: *core,
-            shared: Arc::clone(&shared),
-            listeners: listeners.of_worker(number),
-            mailbox: Mailbox::new().map_err(failed("mailbox"))?,
-            control_mailbox: control_mailbox.clone(),
-            sender: sender.clone(),
-            sessions_max,
-        };
-        workers.push(start.spawn()?);
-    }
-    drop(sender);
-    for worker in &workers {
-        worker.wait_until_ready()?;
-    }
-    announce(&listeners, cores.len(), sessions_max);
-    ready(&listeners.bound);
-    let result = control::run(&shared, &records, control_mailbox);
-    stop_workers(&shared, workers)?;
-    log::all_of(&records, &shared.config, &shared.pools);
+    let mut supervisor = Supervisor::start(config, again, &control_mailbox, sender)?;
+    supervisor.announce();
+    ready(&supervisor.listeners.bound());
+    let result = control::run(&mut supervisor, &records, control_mailbox);
+    let shared = Arc::clone(&supervisor.shared);
+    supervisor.stop()?;
+    log::all_of(&records);
     tell_totals(&shared);
-    result.map_err(failed("control thread"))
+    Ok(result.map_err(failed("control thread"))?)
 }
 
-fn announce(listeners: &Listeners, workers: usize, sessions_max: usize) {
-    for (name, address) in &listeners.bound {
-        info!(listener = %name, %address, "listening");
+/// All there is beside the workers' own.
+pub(crate) struct Supervisor {
+    shared: Arc<Shared>,
+    peers: Peers,
+    listeners: Listeners,
+    workers: Vec<Running>,
+    again: Option<Again>,
+    sessions_max: usize,
+    /// Told to end.
+    draining: bool,
+}
+
+impl Supervisor {
+    fn start(
+        config: Config,
+        again: Option<Again>,
+        control_mailbox: &Mailbox,
+        sender: SyncSender<Batch>,
+    ) -> Result<Self, Failures> {
+        let limit = table::raise_descriptor_limit().map_err(failed("limit on descriptors"))?;
+        let cores = cores(&config.workers)?;
+        let sessions_max = sessions_max(limit);
+        let mut listeners = Listeners::default();
+        let plan = listeners.plan(&config, cores.len()).map_err(Failures)?;
+        let (placements, numbers) = listeners.adopt(plan, &config, 0);
+        let servers = lookup::look_up(&config).map_err(Failures)?;
+        let mut peers = Peers::default();
+        let edition = Edition::succeeding(None, config, servers, &mut peers, clock::seed());
+        let edition = Arc::new(edition);
+        let shared = Arc::new(Shared::new(Arc::clone(&edition), cores.len()));
+        let mut workers = Vec::new();
+        for (number, core) in cores.iter().enumerate() {
+            let (orders_to, orders) = channel();
+            let start = Start {
+                number,
+                core: *core,
+                shared: Arc::clone(&shared),
+                edition: Arc::clone(&edition),
+                peers: peers.from(0).to_vec(),
+                listeners: zip(&placements, &numbers, &listeners.of_worker(number, &numbers)),
+                mailbox: Mailbox::new().map_err(failed("mailbox"))?,
+                orders,
+                post: Arc::new(Post::new().map_err(failed("post"))?),
+                control_mailbox: control_mailbox.clone(),
+                sender: sender.clone(),
+                sessions_max,
+            };
+            workers.push(start.spawn(orders_to)?);
+        }
+        for worker in &workers {
+            worker.wait_until_ready()?;
+        }
+        let draining = false;
+        Ok(Self { shared, peers, listeners, workers, again, sessions_max, draining })
     }
-    info!(workers, sessions_per_worker = sessions_max, "ready");
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn announce(&self) {
+        for (name, address) in &self.listeners.bound() {
+            info!(listener = %name, %address, "listening");
+        }
+        info!(workers = self.workers.len(), sessions_per_worker = self.sessions_max, "ready");
+    }
+
+    /// No new clients; ends when the last session has ended, or at the deadline. The second time:
+    /// ends now.
+    pub(crate) fn drain(&mut self) {
+        if self.draining {
+            return self.order_all(|| Order::Stop);
+        }
+        self.draining = true;
+        let Config { drain_timeout_ms, drain_window_ms, .. } = self.shared.edition().config;
+        info!(drain_timeout_ms, drain_window_ms, "draining");
+        self.listeners.leave(self.shared.clock.now_ms());
+        let from_us = self.shared.clock.now_us() + u64::from(drain_timeout_ms) * 1000;
+        let window_us = u64::from(drain_window_ms) * 1000;
+        self.order_all(|| Order::Drain { from_us, window_us });
+    }
+
+    /// When a listener has had the time to leave; `None`: none is leaving.
+    pub(crate) fn next_ms(&self) -> Option<u64> {
+        self.listeners.next_ms()
+    }
+
+    /// Closes listeners that have had the time to leave.
+    pub(crate) fn forget(&mut self) {
+        let numbers = self.listeners.forget(self.shared.clock.now_ms());
+        if !numbers.is_empty() {
+            self.order_all(|| Order::Forget(numbers.clone()));
+        }
+    }
+
+    fn order_all(&self, order: impl Fn() -> Order) {
+        self.workers.iter().for_each(|worker| worker.order(order()));
+    }
+
+    /// Ends every session now.
+    fn stop(self) -> Result<(), Failed> {
+        self.order_all(|| Order::Stop);
+        for worker in self.workers {
+            let ended = worker.thread.join().unwrap_or_else(|_| Err(io::Error::other("panicked")));
+            ended.map_err(failed(format_args!("worker {}", worker.number)))?;
+        }
+        Ok(())
+    }
 }
 
 /// Sessions a worker can hold with the descriptors it may have.
@@ -143,128 +249,17 @@ fn cores(workers: &Workers) -> Result<Vec<u16>, Failed> {
     }
 }
 
-/// Every pool with its names looked up.
-fn pools(config: &Config) -> Result<Vec<Pool>, Failed> {
-    config
-        .pools
-        .iter()
-        .map(|spec| {
-            let mut servers = Vec::new();
-            for server in &spec.servers {
-                look_up(spec, server, &mut servers)?;
-            }
-            Ok(Pool::with_seed(spec, servers, clock::seed()))
-        })
-        .collect()
-}
-
-fn look_up(
-    pool: &config::Pool,
-    server: &config::Server,
-    into: &mut Vec<ServerSpec>,
-) -> Result<(), Failed> {
-    let (id, weight, backup) = (&server.id, server.weight, server.backup);
-    let spec = |address| ServerSpec { address, id: id.clone(), weight, backup };
-    match &server.address {
-        ServerAddress::Address(address) => into.push(spec(address.clone())),
-        ServerAddress::Name { host, port } => {
-            let what = || format!("pools.{}: server {host}:{port} cannot be looked up", pool.name);
-            let mut found: Vec<Address> = (host.as_str(), *port)
-                .to_socket_addrs()
-                .map_err(|why| Failed { what: what(), why })?
-                .map(Address::Tcp)
-                .collect();
-            if found.is_empty() {
-                let why = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-                return Err(Failed { what: what(), why });
-            }
-            found.sort_unstable();
-            found.dedup();
-            into.extend(found.into_iter().map(spec));
-        }
-    }
-    Ok(())
-}
-
-/// All listening sockets.
-struct Listeners {
-    /// Listener, its sockets (one per worker, or one that all share), and its unix path.
-    sockets: Vec<(u16, Vec<OwnedFd>)>,
-    /// Name and real address of each.
-    bound: Vec<(String, Address)>,
-}
-
-impl Listeners {
-    fn of_worker(&self, worker: usize) -> Vec<(u16, i32)> {
-        let own = |fds: &[OwnedFd]| fds[worker % fds.len()].as_raw_fd();
-        self.sockets.iter().map(|(listener, fds)| (*listener, own(fds))).collect()
-    }
-}
-
-impl Drop for Listeners {
-    /// Unix sockets leave a path behind.
-    fn drop(&mut self) {
-        for (_, address) in &self.bound {
-            if let Address::Unix(path) = address
-                && let Err(error) = std::fs::remove_file(path)
-            {
-                warn!(%address, %error, "the socket could not be removed");
-            }
-        }
-    }
-}
-
-/// Binds everything, or says what cannot be bound.
-fn listeners(config: &Config, workers: usize) -> Result<Listeners, Failed> {
-    let mut all = Listeners { sockets: Vec::new(), bound: Vec::new() };
-    for (number, listener) in config.listeners.iter().enumerate() {
-        let number = u16::try_from(number).expect("listeners are few");
-        for address in &listener.bind {
-            let (sockets, bound) = match address {
-                Address::Tcp(tcp) => listen_tcp(*tcp, config, workers),
-                Address::Unix(path) => listen_unix(path),
-            }
-            .map_err(|why| cannot_listen(&listener.name, address, &why))?;
-            all.sockets.push((number, sockets));
-            all.bound.push((listener.name.clone(), bound));
-        }
-    }
-    Ok(all)
-}
-
-fn cannot_listen(listener: &str, address: &Address, why: &io::Error) -> Failed {
-    let hint = match why.kind() {
-        io::ErrorKind::AddrInUse => "somebody listens there already, perhaps another ringway",
-        io::ErrorKind::AddrNotAvailable => "this host does not have that address",
-        io::ErrorKind::PermissionDenied => {
-            "permission denied (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
-        }
-        io::ErrorKind::NotFound => "its folder does not exist",
-        _ => &why.to_string(),
+/// Placements with a worker's own sockets.
+fn zip(
+    placements: &[Placement],
+    numbers: &[ListenerNumber],
+    sockets: &[i32],
+) -> Vec<(Placement, i32)> {
+    let socket = |place: &Placement| {
+        let at = numbers.iter().position(|&number| number == place.number)?;
+        Some((*place, sockets[at]))
     };
-    let what = format!("listener {listener}: cannot listen on {address}");
-    Failed { what, why: io::Error::new(why.kind(), hint) }
-}
-
-fn listen_tcp(
-    address: std::net::SocketAddr,
-    config: &Config,
-    workers: usize,
-) -> io::Result<(Vec<OwnedFd>, Address)> {
-    let address = socket::probe_bind(address)?;
-    let sockets = (0..workers)
-        .map(|_| socket::listen_tcp(address, tcp_options(config)))
-        .collect::<io::Result<_>>()?;
-    Ok((sockets, Address::Tcp(address)))
-}
-
-fn tcp_options(config: &Config) -> TcpOptions {
-    let Config { tcp_keep_alive: keep_alive, loopback_congestion, .. } = *config;
-    TcpOptions { keep_alive, loopback_congestion }
-}
-
-fn listen_unix(path: &Path) -> io::Result<(Vec<OwnedFd>, Address)> {
-    Ok((vec![socket::listen_unix(path)?], Address::Unix(path.to_path_buf())))
+    placements.iter().filter_map(socket).collect()
 }
 
 /// What a worker thread is given.
@@ -272,10 +267,14 @@ struct Start {
     number: usize,
     core: u16,
     shared: Arc<Shared>,
-    listeners: Vec<(u16, i32)>,
+    edition: Arc<Edition>,
+    peers: Vec<Address>,
+    listeners: Vec<(Placement, i32)>,
     mailbox: Mailbox,
+    orders: Receiver<Order>,
+    post: Arc<Post>,
     control_mailbox: Mailbox,
-    sender: SyncSender<Vec<Record>>,
+    sender: SyncSender<Batch>,
     sessions_max: usize,
 }
 
@@ -284,13 +283,15 @@ struct Running {
     thread: JoinHandle<io::Result<()>>,
     ready: Receiver<io::Result<()>>,
     mailbox: Mailbox,
+    orders: Sender<Order>,
+    post: Arc<Post>,
     number: usize,
 }
 
 impl Start {
-    fn spawn(self) -> Result<Running, Failed> {
+    fn spawn(self, orders: Sender<Order>) -> Result<Running, Failed> {
         let (tell, ready) = sync_channel(1);
-        let (number, mailbox) = (self.number, self.mailbox.clone());
+        let (number, mailbox, post) = (self.number, self.mailbox.clone(), Arc::clone(&self.post));
         let (shared, control_mailbox) = (Arc::clone(&self.shared), self.control_mailbox.clone());
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
@@ -307,34 +308,39 @@ impl Start {
                 if result.is_err() {
                     // Without this its listeners would go on collecting connections nobody serves.
                     shared.failed.store(true, Ordering::Release);
-                    control_mailbox.ring();
                 }
+                shared.running.fetch_sub(1, Ordering::AcqRel);
+                control_mailbox.ring();
                 result
             })
             .map_err(failed("thread for a worker"))?;
-        Ok(Running { thread, ready, mailbox, number })
+        Ok(Running { thread, ready, mailbox, orders, post, number })
     }
 
     /// On the worker's own thread: from here on its descriptors are its own.
     fn build(self) -> io::Result<Worker<Ring>> {
         let mut keep: Vec<i32> = self.listeners.iter().map(|(_, fd)| *fd).collect();
-        keep.extend([self.mailbox.number(), self.control_mailbox.number()]);
+        keep.extend([self.mailbox.number(), self.post.number(), self.control_mailbox.number()]);
         crate::sys::signal::block_all()?;
         table::make_private(&keep)?;
         if let Err(error) = affinity::pin(self.core) {
             warn!(worker = self.number, core = self.core, %error, "not pinned");
         }
         let engine =
-            Ring::new(&self.shared.peers(), tcp_options(&self.shared.config), self.shared.clock)?;
-        let listeners = self
-            .listeners
-            .iter()
-            .map(|&(listener, fd)| Listening { socket: Fd::new(fd), listener })
-            .collect();
-        let mailbox = Fd::new(self.mailbox.number());
-        let records_to = Records { sender: self.sender, mailbox: self.control_mailbox };
-        let limits = (self.sessions_max, clock::seed());
-        Ok(Worker::new(engine, self.shared, self.number, listeners, mailbox, records_to, limits))
+            Ring::new(&self.peers, TcpOptions::of(&self.edition.config), self.shared.clock)?;
+        let listeners = self.listeners.iter().map(|&(place, fd)| (place, Fd::new(fd)));
+        let setup = Setup {
+            number: self.number,
+            edition: self.edition,
+            listeners: listeners.collect(),
+            mailbox: Fd::new(self.mailbox.number()),
+            orders: self.orders,
+            post: Fd::new(self.post.number()),
+            records: Records { sender: self.sender, mailbox: self.control_mailbox },
+            sessions_max: self.sessions_max,
+            seed: clock::seed(),
+        };
+        Ok(Worker::new(engine, self.shared, setup))
     }
 }
 
@@ -346,19 +352,12 @@ impl Running {
             Err(_) => Err(Failed { what: what(), why: io::Error::other("ended at its start") }),
         }
     }
-}
 
-/// Has every worker close its sessions and end.
-fn stop_workers(shared: &Shared, workers: Vec<Running>) -> Result<(), Failed> {
-    shared.stopping.store(true, Ordering::Release);
-    for worker in &workers {
-        worker.mailbox.ring();
+    /// A worker that has ended takes none.
+    fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+        self.mailbox.ring();
     }
-    for worker in workers {
-        let ended = worker.thread.join().unwrap_or_else(|_| Err(io::Error::other("panicked")));
-        ended.map_err(failed(format_args!("worker {}", worker.number)))?;
-    }
-    Ok(())
 }
 
 /// Sessions accepted, ended, and log lines lost, over all workers.

@@ -2,18 +2,21 @@
 //! completions into events. Loops, never recurses; takes no lock, allocates nothing while relaying.
 
 mod accepting;
+mod orders;
 mod receiving;
 mod seat;
 mod shared;
 
 use std::collections::VecDeque;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 
 use crate::config::PoolIndex;
+use crate::edition::Edition;
 use crate::hosts::Hosts;
-use crate::log::Record;
+use crate::log::{Batch, Record};
 use crate::pool::ServerIndex;
 use crate::random::Random;
 use crate::session::{Action, CloseReason, Cx, Event, Habit, PipeState};
@@ -23,22 +26,40 @@ use crate::sys::{
     Completion, Engine, Farewell, Fd, Kind, Op, PipeId, Readiness, Side, Submitted, Token,
 };
 use crate::timer::Wheel;
+use accepting::Listener;
+use orders::Draining;
 use seat::Seat;
+use shared::LocalEdition;
+
+pub use orders::{ListenerNumber, Order, Placement, Reload};
 pub use shared::Shared;
 
-/// A listening socket of this worker.
-#[derive(Clone, Copy)]
-pub struct Listening {
-    /// The socket.
-    pub socket: Fd,
-    /// Position in `Config::listeners`.
-    pub listener: u16,
+/// What a worker starts with.
+pub struct Setup {
+    /// Which of the workers it is.
+    pub number: usize,
+    /// In force at first.
+    pub edition: Arc<Edition>,
+    /// Its listening sockets.
+    pub listeners: Vec<(Placement, Fd)>,
+    /// Rung behind each order.
+    pub mailbox: Fd,
+    /// From the supervisor.
+    pub orders: Receiver<Order>,
+    /// Where further listening sockets come in.
+    pub post: Fd,
+    /// Where log records go.
+    pub records: Records,
+    /// Room for so many sessions.
+    pub sessions_max: usize,
+    /// Of its random numbers.
+    pub seed: u64,
 }
 
 /// Where a worker's log records go.
 pub struct Records {
     /// To the control thread, which never blocks a worker: a full channel loses the batch.
-    pub sender: SyncSender<Vec<Record>>,
+    pub sender: SyncSender<Batch>,
     /// Wakes it.
     pub mailbox: Mailbox,
 }
@@ -60,8 +81,13 @@ pub struct Worker<E: Engine> {
     engine: E,
     shared: Arc<Shared>,
     number: usize,
-    listeners: Vec<Listening>,
+    /// What new sessions are made under.
+    edition: Rc<LocalEdition>,
+    /// By the places that tokens of accepts name.
+    listeners: Vec<Option<Listener>>,
     mailbox: Fd,
+    orders: Receiver<Order>,
+    post: Fd,
     records_to: Records,
 
     slots: Slots<Seat>,
@@ -70,19 +96,24 @@ pub struct Worker<E: Engine> {
     now_us: u64,
 
     /// Accepted, but no seat was free.
-    waiting: VecDeque<(u16, Fd)>,
+    waiting: VecDeque<Waiting>,
     accepting: Accepting,
     /// True exactly when seats are so few that clients are accepted one at a time. An accept that
     /// goes on takes the whole backlog, and those without a seat would hold the descriptors that
     /// sessions need for their servers.
     accepts_once: bool,
-    /// Accept operations pending.
-    accepts_pending: usize,
+    /// Ends with its last session.
+    ending: bool,
+    /// Whoever is accepted all the same is closed.
+    stopped: bool,
+    draining: Option<Draining>,
     /// Receives that found no buffer, in order.
     starved: VecDeque<(SlotId, Side)>,
     /// Sides whose session has asked for what was kept for it.
     kept: VecDeque<(SlotId, Side)>,
+    /// All of one edition.
     records: Vec<Record>,
+    records_of: Rc<LocalEdition>,
     records_since_us: u64,
 
     /// Operations that were done when submitted, taken up in the next turn so that no session runs
@@ -98,9 +129,11 @@ pub struct Worker<E: Engine> {
     due: Vec<SlotId>,
 }
 
+/// A client without a seat: what it was accepted under, the listener's position there, its socket.
+type Waiting = (Rc<LocalEdition>, u16, Fd);
+
 /// What a step may look at, whatever it is about.
 struct Surroundings {
-    shared: Arc<Shared>,
     habits: Vec<Habit>,
     hosts: Hosts,
     random: Random,
@@ -109,11 +142,16 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn cx<'a>(&'a mut self, now_us: u64, actions: &'a mut Vec<Action>) -> Cx<'a> {
+    fn cx<'a>(
+        &'a mut self,
+        now_us: u64,
+        edition: &'a Edition,
+        actions: &'a mut Vec<Action>,
+    ) -> Cx<'a> {
         Cx {
             now_us,
-            config: &self.shared.config,
-            pools: &self.shared.pools,
+            config: &edition.config,
+            pools: &edition.pools,
             habits: &mut self.habits,
             hosts: &mut self.hosts,
             random: &mut self.random,
@@ -131,47 +169,49 @@ enum Accepting {
     Full,
     /// Something ran out; tried again then.
     Until(u64),
-    Stopped,
 }
 
 impl<E: Engine> Worker<E> {
-    /// A worker with room for `sessions_max` sessions.
-    pub fn new(
-        mut engine: E,
-        shared: Arc<Shared>,
-        number: usize,
-        listeners: Vec<Listening>,
-        mailbox: Fd,
-        records_to: Records,
-        (sessions_max, seed): (usize, u64),
-    ) -> Self {
+    /// A worker that has not begun.
+    pub fn new(mut engine: E, shared: Arc<Shared>, setup: Setup) -> Self {
         let now_us = engine.now_us();
+        let edition = Rc::new(LocalEdition(setup.edition));
         let surroundings = Surroundings {
-            shared: Arc::clone(&shared),
-            habits: vec![Habit::default(); shared.config.listeners.len()],
+            habits: vec![Habit::default(); edition.config.listeners.len()],
             hosts: Hosts::default(),
-            random: Random::new(seed),
+            random: Random::new(setup.seed),
             buffer_size: engine.buffer_size(),
             pipe_size: engine.pipe_size(),
+        };
+        let listener = |(place, socket): (Placement, Fd)| {
+            let mut listener = Listener::new(place.number, socket, Rc::clone(&edition));
+            listener.position = place.listener;
+            Some(listener)
         };
         Self {
             engine,
             shared,
-            number,
-            listeners,
-            mailbox,
-            records_to,
-            slots: Slots::with_limit(sessions_max),
+            number: setup.number,
+            listeners: setup.listeners.into_iter().map(listener).collect(),
+            mailbox: setup.mailbox,
+            orders: setup.orders,
+            post: setup.post,
+            records_to: setup.records,
+            slots: Slots::with_limit(setup.sessions_max),
             wheel: Wheel::new(now_us / 1000),
             surroundings,
             now_us,
             waiting: VecDeque::new(),
             accepting: Accepting::Yes,
             accepts_once: false,
-            accepts_pending: 0,
+            ending: false,
+            stopped: false,
+            draining: None,
             starved: VecDeque::new(),
             kept: VecDeque::new(),
             records: Vec::with_capacity(RECORDS_BATCH),
+            records_of: Rc::clone(&edition),
+            edition,
             records_since_us: 0,
             done: Vec::new(),
             buffers_held: 0,
@@ -198,9 +238,10 @@ impl<E: Engine> Worker<E> {
         self.accept();
     }
 
-    /// Stopped, and every session has ended.
+    /// Told to end, with nobody left who could come, and every session has ended.
     pub fn is_over(&self) -> bool {
-        self.accepting == Accepting::Stopped && self.accepts_pending == 0 && self.slots.is_empty()
+        let is_listening = self.listeners.iter().any(Option::is_some);
+        self.ending && !is_listening && self.slots.is_empty() && self.waiting.is_empty()
     }
 
     /// Waits for completions, takes them up, and carries out what follows.
@@ -215,11 +256,12 @@ impl<E: Engine> Worker<E> {
         self.engine.reap(timeout_us, &mut completions)?;
         self.now_us = self.engine.now_us();
         for completion in completions.drain(..) {
-            self.complete(completion);
+            self.complete(completion)?;
         }
         self.completions = completions;
         self.serve_kept();
         self.expire();
+        self.close_some();
         self.resume_accepting();
         if !self.records.is_empty()
             && (self.records.len() >= RECORDS_BATCH
@@ -239,21 +281,23 @@ impl<E: Engine> Worker<E> {
             _ => None,
         };
         let timer_at = self.wheel.next_ms().map(|at_ms| at_ms * 1000);
-        let at_us = [records_at, accept_at, timer_at].into_iter().flatten().min()?;
+        let close_at = self.draining.as_ref().map(|draining| draining.next_us(self.now_us));
+        let at_us = [records_at, accept_at, timer_at, close_at].into_iter().flatten().min()?;
         Some(at_us.saturating_sub(self.now_us))
     }
 
-    fn complete(&mut self, completion: Completion) {
+    fn complete(&mut self, completion: Completion) -> io::Result<()> {
         let token = completion.token;
         match token.kind() {
             Kind::Accept => self.accepted(token.slot(), completion.result, completion.more),
-            Kind::Mail => self.mail(),
+            Kind::Mail => self.mail()?,
             Kind::Cancel => {}
             kind => {
                 let id = SlotId { index: token.slot(), generation: token.generation() };
                 self.complete_session(id, kind, &completion);
             }
         }
+        Ok(())
     }
 
     fn complete_session(&mut self, id: SlotId, kind: Kind, completion: &Completion) {
@@ -313,7 +357,7 @@ impl<E: Engine> Worker<E> {
             }
             let Some(event) = self.events.pop_front() else { break };
             let Some(seat) = self.slots.find(id) else { continue };
-            let mut cx = self.surroundings.cx(self.now_us, &mut actions);
+            let mut cx = self.surroundings.cx(self.now_us, &seat.edition, &mut actions);
             seat.session.step(event, &mut cx);
         }
         self.actions = actions;
@@ -422,7 +466,8 @@ impl<E: Engine> Worker<E> {
     }
 
     fn connect(&mut self, id: SlotId, pool: PoolIndex, server: ServerIndex, data_in_hand: bool) {
-        let peer = self.shared.peer(pool, server);
+        let seat = self.slots.find(id).expect("a seat lives until its End");
+        let peer = seat.edition.pools[pool.0 as usize].servers()[server.0 as usize].peer;
         let open = Op::Open { peer, data_in_hand };
         match self.engine.submit(token(id, Kind::Connect, Side::Server), open) {
             Submitted::Done(Ok(number)) => {
@@ -465,15 +510,22 @@ impl<E: Engine> Worker<E> {
                 self.engine.submit(token(id, Kind::Cancel, side), op);
             }
         }
-        let about = seat.session.leave(&self.shared.pools, self.now_us / 1000);
+        let about = seat.session.leave(&seat.edition.pools, self.now_us / 1000);
         self.shared.counters[self.number].close(reason);
-        if self.shared.config.access_log {
-            if self.records.is_empty() {
-                self.records_since_us = self.now_us;
-            }
-            let duration_us = self.now_us - about.accepted_us;
-            self.records.push(Record { about, reason, duration_us });
+        if !seat.edition.config.access_log {
+            return;
         }
+        if !Rc::ptr_eq(&self.records_of, &seat.edition) {
+            if !self.records.is_empty() {
+                self.hand_over_records();
+            }
+            self.records_of = seat.edition;
+        }
+        if self.records.is_empty() {
+            self.records_since_us = self.now_us;
+        }
+        let duration_us = self.now_us - about.accepted_us;
+        self.records.push(Record { about, reason, duration_us });
     }
 
     fn expire(&mut self) {
@@ -493,10 +545,11 @@ impl<E: Engine> Worker<E> {
 
     fn hand_over_records(&mut self) {
         let records = std::mem::replace(&mut self.records, Vec::with_capacity(RECORDS_BATCH));
-        match self.records_to.sender.try_send(records) {
+        let batch = Batch { edition: Arc::clone(&self.records_of.0), records };
+        match self.records_to.sender.try_send(batch) {
             Ok(()) => self.records_to.mailbox.ring(),
             Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) => {
-                self.shared.counters[self.number].lose_lines(lost.len());
+                self.shared.counters[self.number].lose_lines(lost.records.len());
             }
         }
     }

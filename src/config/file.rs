@@ -12,9 +12,9 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::limits::{
-    AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE, HEAD_MAX_BYTES,
-    IDLE_S, INTERVAL_S, MAX_ENTRIES, PEEK_TIMEOUT_MS, PROBES, SOCKETIO_PATH, TTL_S, WEIGHT,
-    WORKER_COUNT,
+    AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS,
+    DRAIN_WINDOW_MS, HEAD_MAX_BYTES, IDLE_S, INTERVAL_S, MAX_ENTRIES, PEEK_TIMEOUT_MS, PROBES,
+    SOCKETIO_PATH, TTL_S, WEIGHT, WORKER_COUNT,
 };
 use super::{Balance, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
@@ -48,6 +48,14 @@ pub(super) struct File {
     /// Bulk transfers are spliced within the kernel; `false`: every byte is copied.
     #[schemars(default = "yes")]
     pub(super) splice: bool,
+    /// Milliseconds from SIGTERM for which sessions may go on before the rest is closed.
+    #[schemars(range(min = DRAIN_TIMEOUT_MS.min, max = DRAIN_TIMEOUT_MS.max))]
+    #[schemars(default = "whole::<{ DRAIN_TIMEOUT_MS.default }>")]
+    pub(super) drain_timeout_ms: u32,
+    /// Milliseconds behind those over which the rest is closed, a few at a time.
+    #[schemars(range(min = DRAIN_WINDOW_MS.min, max = DRAIN_WINDOW_MS.max))]
+    #[schemars(default = "whole::<{ DRAIN_WINDOW_MS.default }>")]
+    pub(super) drain_window_ms: u32,
 }
 
 /// `"auto"`, a number, or a list of cores.

@@ -35,6 +35,10 @@ pub(super) const WEIGHT: Whole = Whole::new(1..=256, 1);
 pub(super) const TTL_S: Whole = Whole::new(1..=86_400, 120);
 /// About 100 MB when full.
 pub(super) const MAX_ENTRIES: Whole = Whole::new(1_024..=100_000_000, 1_000_000);
+/// With the window behind it, within the 30 s that container platforms give a process to end.
+pub(super) const DRAIN_TIMEOUT_MS: Whole = Whole::new(0..=86_400_000, 20_000);
+/// Clients that are closed all at once come back all at once, to somebody else.
+pub(super) const DRAIN_WINDOW_MS: Whole = Whole::new(0..=3_600_000, 5_000);
 /// The kernel's own limit is 32,767 s (MAX_TCP_KEEPIDLE, include/net/tcp.h).
 pub(super) const IDLE_S: Whole = Whole::new(1..=32_767, 60);
 /// The kernel's own limit is 32,767 s (MAX_TCP_KEEPINTVL, include/net/tcp.h).

@@ -107,6 +107,10 @@ pub struct Config {
     pub access_log: bool,
     /// Bulk halves are spliced in the kernel; off: every byte is copied.
     pub splice: bool,
+    /// Milliseconds for which sessions may go on when ringway is told to end.
+    pub drain_timeout_ms: u32,
+    /// Milliseconds behind those over which the rest is closed.
+    pub drain_window_ms: u32,
 }
 
 /// A position in [`Config::pools`].

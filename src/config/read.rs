@@ -10,9 +10,9 @@ use super::file::{
     WorkersFile, WorkersWord, tcp_keep_alive,
 };
 use super::limits::{
-    AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE, HEAD_MAX_BYTES,
-    IDLE_S, INTERVAL_S, MAX_ENTRIES, PEEK_TIMEOUT_MS, PROBES, SOCKETIO_PATH, TTL_S, WEIGHT,
-    WORKER_COUNT,
+    AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS,
+    DRAIN_WINDOW_MS, HEAD_MAX_BYTES, IDLE_S, INTERVAL_S, MAX_ENTRIES, PEEK_TIMEOUT_MS, PROBES,
+    SOCKETIO_PATH, TTL_S, WEIGHT, WORKER_COUNT,
 };
 use super::problem::{Place, Report, suggestion};
 use super::tree::{Fields, Node, list, number, texts, word};
@@ -70,6 +70,8 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         .unwrap_or_default();
     let access_log = fields.flag("access_log", true, report);
     let splice = fields.flag("splice", true, report);
+    let drain_timeout_ms = fields.whole("drain_timeout_ms", DRAIN_TIMEOUT_MS, report);
+    let drain_window_ms = fields.whole("drain_window_ms", DRAIN_WINDOW_MS, report);
     fields.finish(report);
     let workers = workers.unwrap_or_default();
     Some(File {
@@ -81,6 +83,8 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         loopback_congestion,
         access_log,
         splice,
+        drain_timeout_ms,
+        drain_window_ms,
     })
 }
 

@@ -1,5 +1,5 @@
-//! The control thread: signals, log lines, sweeping. The only place for async/await; it never
-//! touches the data path.
+//! The control thread: signals, reloads, log lines, sweeping. The only place for async/await; it
+//! never touches the data path.
 //!
 //! Runs on tokio-uring's runtime: what it reads goes through a ring of its own, and tokio's timers
 //! and signals work there too.
@@ -10,46 +10,97 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal as on_signal};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{debug, info};
 
-use crate::log::{self, Record};
+use crate::log::{self, Batch};
+use crate::supervisor::{Prepared, Refused, Supervisor};
 use crate::sys::mailbox::Mailbox;
 use crate::worker::Shared;
 
 /// Seconds between sweeps of the learned keys.
 const SWEEP_S: u64 = 5;
 
-/// Ready once SIGTERM or SIGINT has come.
-async fn signal() -> io::Result<()> {
-    let mut terminate = on_signal(SignalKind::terminate())?;
-    let mut interrupt = on_signal(SignalKind::interrupt())?;
-    let signal = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    info!(%signal, "stopping");
-    Ok(())
-}
-
-/// Serves until SIGTERM, SIGINT, or the failure of a worker. `mailbox` is rung when `records` has
-/// something.
+/// Serves until every worker has ended, one of them has failed, or everything is to end at once.
+/// `mailbox` is rung when `records` has something, and when a worker ends.
 pub(crate) fn run(
-    shared: &Shared,
-    records: &Receiver<Vec<Record>>,
+    supervisor: &mut Supervisor,
+    records: &Receiver<Batch>,
     mailbox: Mailbox,
 ) -> io::Result<()> {
+    let shared = supervisor.shared().clone();
     tokio_uring::start(async {
         tokio::select! {
-            result = signal() => result,
-            result = write_lines(shared, records, mailbox) => result,
-            () = sweep(shared) => Ok(()),
+            result = obey(supervisor) => result,
+            result = write_lines(&shared, records, mailbox) => result,
+            () = sweep(&shared) => Ok(()),
         }
     })
 }
 
+/// SIGTERM drains, a second one and SIGINT end everything at once, SIGHUP reloads.
+async fn obey(supervisor: &mut Supervisor) -> io::Result<()> {
+    let mut terminate = on_signal(SignalKind::terminate())?;
+    let mut interrupt = on_signal(SignalKind::interrupt())?;
+    let mut hang_up = on_signal(SignalKind::hangup())?;
+    let mut reloading: Option<JoinHandle<Result<Prepared, Refused>>> = None;
+    let mut once_more = false;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                info!(signal = "SIGTERM", "stopping");
+                supervisor.drain();
+            }
+            _ = interrupt.recv() => {
+                info!(signal = "SIGINT", "stopping");
+                return Ok(());
+            }
+            _ = hang_up.recv() => {
+                info!(signal = "SIGHUP", "reloading");
+                once_more = reloading.is_some();
+                if !once_more {
+                    reloading = prepare(supervisor);
+                }
+            }
+            prepared = finished(&mut reloading) => {
+                supervisor.reload(prepared);
+                // What was read may be older than the last signal.
+                reloading = if std::mem::take(&mut once_more) { prepare(supervisor) } else { None };
+            }
+            () = has_left(supervisor) => supervisor.forget(),
+        }
+    }
+}
+
+/// Starts to read the configuration again, on a thread that may wait.
+fn prepare(supervisor: &Supervisor) -> Option<JoinHandle<Result<Prepared, Refused>>> {
+    let again = supervisor.again();
+    if again.is_none() {
+        info!("there is no configuration to read again");
+    }
+    again.map(|again| spawn_blocking(move || Prepared::new(&again)))
+}
+
+/// Ready when what is being prepared is; never where nothing is.
+async fn finished(
+    reloading: &mut Option<JoinHandle<Result<Prepared, Refused>>>,
+) -> Result<Prepared, Refused> {
+    match reloading {
+        Some(task) => task.await.expect("reading a configuration does not panic"),
+        None => std::future::pending().await,
+    }
+}
+
+/// Ready when a listener has had the time to leave.
+async fn has_left(supervisor: &Supervisor) {
+    let Some(at_ms) = supervisor.next_ms() else { return std::future::pending().await };
+    let wait_ms = at_ms.saturating_sub(supervisor.shared().clock.now_ms());
+    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+}
+
 async fn write_lines(
     shared: &Shared,
-    records: &Receiver<Vec<Record>>,
+    records: &Receiver<Batch>,
     mailbox: Mailbox,
 ) -> io::Result<()> {
     let mailbox = tokio_uring::fs::File::from_std(mailbox.into_file()?);
@@ -60,9 +111,10 @@ async fn write_lines(
         let (result, buffer) = mailbox.read_at(count, 0).await;
         result?;
         count = buffer;
-        log::all_of(records, &shared.config, &shared.pools);
-        if shared.failed.load(Ordering::Acquire) {
-            // The supervisor stops the others and says what it was.
+        log::all_of(records);
+        let has_failed = shared.failed.load(Ordering::Acquire);
+        if has_failed || shared.running.load(Ordering::Acquire) == 0 {
+            // The supervisor stops those that are left and says what it was.
             return Ok(());
         }
     }
@@ -71,7 +123,7 @@ async fn write_lines(
 async fn sweep(shared: &Shared) {
     loop {
         tokio::time::sleep(Duration::from_secs(SWEEP_S)).await;
-        for pool in &shared.pools {
+        for pool in &shared.edition().pools {
             let forgotten = pool.sweep(shared.clock.now_ms());
             if forgotten > 0 {
                 debug!(pool = pool.name(), forgotten, kept = pool.learned(), "learned keys");

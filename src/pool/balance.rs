@@ -32,15 +32,22 @@ pub(super) enum Turn {
 }
 
 impl Group {
-    pub(super) fn new(servers: &[Server], backup: bool, with_ring: bool) -> Self {
-        let members = (0..).map(ServerIndex).zip(servers).filter(|(_, s)| s.backup == backup);
+    /// Of these members; whose turn it is goes on from where the group before has come to.
+    pub(super) fn new<'s>(
+        members: impl Iterator<Item = (ServerIndex, &'s Server)> + Clone,
+        with_ring: bool,
+        before: Option<&Self>,
+    ) -> Self {
         let weights: Vec<_> = members.clone().map(|(at, server)| (at, server.weight)).collect();
         let points = members.map(|(at, server)| (at, &*server.id, server.weight));
+        let cursor =
+            |of: fn(&Self) -> &Cursor| before.map(of).map_or_else(Cursor::default, Cursor::follow);
         Self {
             schedule: Schedule::new(&weights),
             ring: if with_ring { Ring::new(points) } else { Ring::default() },
             members: weights.into_iter().map(|(at, _)| at).collect(),
-            ..Self::default()
+            cursor: cursor(|before| &before.cursor),
+            handshakes: cursor(|before| &before.handshakes),
         }
     }
 
@@ -86,7 +93,7 @@ impl Group {
         let members = behind.iter().chain(before).copied().filter(|&member| passes(member));
         let counts = members.clone().map(|member| {
             let server = &servers[usize::from(member.0)];
-            (&server.count, server.weight)
+            (&server.state.count, server.weight)
         });
         let position = counts::reserve_least(counts)?;
         members.clone().nth(position)
@@ -124,7 +131,7 @@ impl Group {
         });
         let has_room = |&member: &ServerIndex| {
             let server = &servers[usize::from(member.0)];
-            server.count.reserve_below(bound(live, u64::from(server.weight), weight))
+            server.state.count.reserve_below(bound(live, u64::from(server.weight), weight))
         };
         let owner = self.owner_where(place, &passes)?;
         let mut in_order = self.ring.from(place).filter(|&member| passes(member));
@@ -173,5 +180,5 @@ fn is_lighter(servers: &[Server], one: ServerIndex, other: ServerIndex) -> bool 
 }
 
 fn reserve(servers: &[Server], server: ServerIndex) {
-    servers[usize::from(server.0)].count.reserve();
+    servers[usize::from(server.0)].state.count.reserve();
 }

@@ -5,15 +5,15 @@
 //! key, never while relaying. Values are kept as hashes only. Time comes in as `now_ms`.
 
 use std::hash::Hasher;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::{Entry as Place, OccupiedEntry};
 use siphash::sip::SipHasher13;
 
-use super::ServerIndex;
 use crate::config::Learn;
+use crate::sys::PeerId;
 
 /// Locks: far more than workers that could want one at the same moment.
 const SHARDS: usize = 64;
@@ -42,7 +42,7 @@ impl LearnedKey {
 #[derive(Debug)]
 struct Entry {
     hash: u64,
-    server: ServerIndex,
+    server: PeerId,
     /// Sessions that hold this key; none is ever taken from under them.
     live: u32,
     /// Means something only while `live` is 0.
@@ -55,15 +55,15 @@ impl Entry {
     }
 }
 
-/// What a lookup found.
+/// What a lookup found; `S` names a server.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum Found<S> {
     /// The key was never learned, or is forgotten.
     Nothing,
     /// The key leads to a server that is not wanted now; it stays learned.
     Refused,
     /// The key leads to this server and is held from now on.
-    Held(ServerIndex, LearnedKey),
+    Held(S, LearnedKey),
 }
 
 /// See the head of the file.
@@ -72,21 +72,36 @@ pub(super) struct Learned {
     shards: [Mutex<HashTable<Entry>>; SHARDS],
     /// Entries in all shards; may lead an insertion by a moment, never lag behind one.
     entries: AtomicUsize,
-    max_entries: usize,
-    ttl_ms: u64,
+    /// As the configuration in force has it.
+    max_entries: AtomicUsize,
+    /// As the configuration in force has it.
+    ttl_ms: AtomicU64,
     /// Keys the hash, so that a peer cannot aim at a bucket.
     seed: u64,
 }
 
 impl Learned {
     pub(super) fn new(learn: Learn, seed: u64) -> Self {
-        Self {
+        let new = Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             entries: AtomicUsize::new(0),
-            max_entries: usize::try_from(learn.max_entries).unwrap_or(usize::MAX),
-            ttl_ms: u64::from(learn.ttl_s) * 1_000,
+            max_entries: AtomicUsize::new(0),
+            ttl_ms: AtomicU64::new(0),
             seed,
-        }
+        };
+        new.limit(learn);
+        new
+    }
+
+    /// Sets how many keys are kept, and how long from now on.
+    pub(super) fn limit(&self, learn: Learn) {
+        let max_entries = usize::try_from(learn.max_entries).unwrap_or(usize::MAX);
+        self.max_entries.store(max_entries, Relaxed);
+        self.ttl_ms.store(u64::from(learn.ttl_s) * 1_000, Relaxed);
+    }
+
+    fn expiry(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add(self.ttl_ms.load(Relaxed))
     }
 
     /// What is kept of a value.
@@ -101,8 +116,8 @@ impl Learned {
         &self,
         hash: u64,
         now_ms: u64,
-        is_wanted: impl FnOnce(ServerIndex) -> bool,
-    ) -> Found {
+        is_wanted: impl FnOnce(PeerId) -> bool,
+    ) -> Found<PeerId> {
         let mut shard = self.shard(hash);
         let Ok(mut place) = shard.find_entry(hash, |entry| entry.hash == hash) else {
             return Found::Nothing;
@@ -121,7 +136,7 @@ impl Learned {
 
     /// Keeps a key, held once; a key learned again leads to its new server. In a table full of
     /// held keys it is not kept.
-    pub(super) fn learn(&self, hash: u64, server: ServerIndex, now_ms: u64) -> LearnedKey {
+    pub(super) fn learn(&self, hash: u64, server: PeerId, now_ms: u64) -> LearnedKey {
         if self.relearn(hash, server) {
             return LearnedKey { hash, stored: true };
         }
@@ -136,7 +151,7 @@ impl Learned {
                 self.entries.fetch_sub(1, Relaxed);
             }
             Place::Vacant(place) => {
-                let expires_ms = now_ms.saturating_add(self.ttl_ms);
+                let expires_ms = self.expiry(now_ms);
                 place.insert(Entry { hash, server, live: 1, expires_ms });
             }
         }
@@ -154,7 +169,7 @@ impl Learned {
         let entry = entry.expect("a held key stays in the table");
         entry.live -= 1;
         if entry.live == 0 {
-            entry.expires_ms = now_ms.saturating_add(self.ttl_ms);
+            entry.expires_ms = self.expiry(now_ms);
         }
     }
 
@@ -176,12 +191,17 @@ impl Learned {
         dropped
     }
 
+    /// Whether any key leads to this server. Looks at all of them.
+    pub(super) fn leads_to(&self, server: PeerId) -> bool {
+        self.shards.iter().any(|shard| locked(shard).iter().any(|entry| entry.server == server))
+    }
+
     /// Keys in the table now.
     pub(super) fn len(&self) -> usize {
         self.entries.load(Relaxed)
     }
 
-    fn relearn(&self, hash: u64, server: ServerIndex) -> bool {
+    fn relearn(&self, hash: u64, server: PeerId) -> bool {
         let mut shard = self.shard(hash);
         let known = shard.find_mut(hash, |entry| entry.hash == hash);
         known.is_some_and(|entry| {
@@ -194,7 +214,8 @@ impl Learned {
     /// Takes one of the `max_entries` for us, if need be from the entry closest to expiry in a
     /// sample of the key's own shard, or of the next shard that has one without a live session.
     fn make_room(&self, hash: u64) -> bool {
-        let below = |entries: usize| (entries < self.max_entries).then_some(entries + 1);
+        let max_entries = self.max_entries.load(Relaxed);
+        let below = |entries: usize| (entries < max_entries).then_some(entries + 1);
         if self.entries.fetch_update(Relaxed, Relaxed, below).is_ok() {
             return true;
         }
@@ -249,16 +270,16 @@ mod tests {
         Learned::new(Learn { ttl_s: 10, max_entries }, 7)
     }
 
-    fn server_of(found: Found) -> Option<u16> {
+    fn server_of(found: Found<PeerId>) -> Option<u32> {
         match found {
             Found::Held(server, _) => Some(server.0),
             _ => None,
         }
     }
 
-    fn learn_and_let_go(table: &Learned, value: u64, server: u16, now_ms: u64) -> u64 {
+    fn learn_and_let_go(table: &Learned, value: u64, server: u32, now_ms: u64) -> u64 {
         let hash = table.hash(value.to_le_bytes().into_iter());
-        let key = table.learn(hash, ServerIndex(server), now_ms);
+        let key = table.learn(hash, PeerId(server), now_ms);
         table.let_go(key, now_ms);
         hash
     }
@@ -276,7 +297,7 @@ mod tests {
     fn a_held_key_never_expires() {
         let table = table(100);
         let hash = table.hash(b"sid".iter().copied());
-        let first = table.learn(hash, ServerIndex(1), 0);
+        let first = table.learn(hash, PeerId(1), 0);
         let Found::Held(_, second) = table.hold(hash, u64::MAX, |_| true) else { panic!() };
         table.let_go(first, 0);
         assert_eq!(table.sweep(u64::MAX), 0);
@@ -325,16 +346,16 @@ mod tests {
             let table = table(max_entries);
             let hash = |value: u32| table.hash(value.to_le_bytes().into_iter());
             let held: Vec<_> =
-                (0..max_entries).map(|value| table.learn(hash(value), ServerIndex(1), 0)).collect();
+                (0..max_entries).map(|value| table.learn(hash(value), PeerId(1), 0)).collect();
             assert!(held.iter().all(|key| key.stored));
-            let refused = table.learn(hash(1_000), ServerIndex(1), 0);
+            let refused = table.learn(hash(1_000), PeerId(1), 0);
             assert_eq!(refused, LearnedKey::NOT_STORED);
             table.let_go(refused, 0);
             for key in held {
                 table.let_go(key, 0);
                 assert!(max_entries > 0);
             }
-            assert_eq!(table.learn(hash(1_000), ServerIndex(1), 0).stored, max_entries > 0);
+            assert_eq!(table.learn(hash(1_000), PeerId(1), 0).stored, max_entries > 0);
             assert_eq!(table.len(), usize::try_from(max_entries).unwrap());
         }
     }
@@ -348,7 +369,7 @@ mod tests {
                 scope.spawn(move || {
                     for step in 0..20_000_u64 {
                         let hash = table.hash((step * 7 % 90).to_le_bytes().into_iter());
-                        let key = table.learn(hash, ServerIndex(0), step);
+                        let key = table.learn(hash, PeerId(0), step);
                         if let Found::Held(_, key) = table.hold(hash, step, |_| true) {
                             table.let_go(key, step + thread);
                         }
@@ -364,7 +385,7 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Learn(u8, u16),
+        Learn(u8, u32),
         Hold(u8),
         LetGo(usize),
         Wait(u64),
@@ -373,7 +394,7 @@ mod tests {
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
-            (0..6_u8, 0..4_u16).prop_map(|(value, server)| Step::Learn(value, server)),
+            (0..6_u8, 0..4_u32).prop_map(|(value, server)| Step::Learn(value, server)),
             (0..6_u8).prop_map(Step::Hold),
             (0..8_usize).prop_map(Step::LetGo),
             (0..TTL_MS).prop_map(Step::Wait),
@@ -384,7 +405,7 @@ mod tests {
 
     /// What the table must do, in the plainest words: value to (server, live, last let go).
     #[derive(Default)]
-    struct Model(HashMap<u8, (u16, u32, u64)>);
+    struct Model(HashMap<u8, (u32, u32, u64)>);
 
     impl Model {
         fn forget_expired(&mut self, now_ms: u64) {
@@ -402,7 +423,7 @@ mod tests {
                 match step {
                     Step::Learn(value, server) => {
                         let hash = table.hash([value].into_iter());
-                        held.push((value, table.learn(hash, ServerIndex(server), now_ms)));
+                        held.push((value, table.learn(hash, PeerId(server), now_ms)));
                         let entry = model.0.entry(value).or_insert((server, 0, now_ms));
                         (entry.0, entry.1) = (server, entry.1 + 1);
                     }

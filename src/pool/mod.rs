@@ -15,8 +15,10 @@
 mod balance;
 mod counts;
 mod learned;
+mod peers;
 mod ring;
 mod schedule;
+mod server;
 mod sticky;
 #[cfg(all(test, not(ringway_loom)))]
 mod tests;
@@ -25,61 +27,26 @@ mod tried;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::config::{self, Address, Balance};
+use crate::config::{self, Balance};
 use crate::peek::http_head::RequestHead;
+use crate::sys::PeerId;
 
 use balance::{Group, Turn};
-use counts::Count;
 use learned::Found;
+use server::State;
 use sticky::{Leads, Rule};
 
 pub use learned::LearnedKey;
+pub use peers::Peers;
+pub use server::{Server, ServerSpec};
 pub use sticky::{Key, KeyKind};
 pub use tried::Tried;
 
 /// A position in [`Pool::servers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerIndex(pub u16);
-
-/// A server as [`Pool::new`] takes it: looked up, so that it has one address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerSpec {
-    /// Where it is.
-    pub address: Address,
-    /// Its name in tokens and sid prefixes.
-    pub id: String,
-    /// Share of connections relative to the others: 1 to 256.
-    pub weight: u16,
-    /// Used only when every other server was tried.
-    pub backup: bool,
-}
-
-/// A server of a pool, with its sessions counted.
-#[derive(Debug)]
-pub struct Server {
-    /// Where it is.
-    pub address: Address,
-    /// Its name in tokens and sid prefixes, unique within the pool.
-    pub id: Box<str>,
-    /// Share of connections relative to the others: 1 to 256.
-    pub weight: u16,
-    /// Used only when every other server was tried.
-    pub backup: bool,
-    count: Count,
-}
-
-impl Server {
-    /// Sessions reserved and not yet released: connecting and connected.
-    pub fn live(&self) -> u32 {
-        self.count.live()
-    }
-
-    /// Connects that succeeded since start.
-    pub fn total(&self) -> u64 {
-        self.count.total()
-    }
-}
 
 /// A server chosen for a connection, and reserved.
 #[derive(Debug, PartialEq, Eq)]
@@ -129,12 +96,14 @@ pub enum NoPick {
 pub struct Pool {
     spec: config::Pool,
     servers: Box<[Server]>,
-    /// All servers but backups.
+    /// All servers but backups and those that are leaving.
     primaries: Group,
     backups: Group,
     rule: Rule,
     /// One Set-Cookie value for each server; empty unless the pool inserts a cookie.
     cookies: Box<[Box<str>]>,
+    /// In ascending order.
+    by_peer: Box<[(PeerId, ServerIndex)]>,
 }
 
 impl Pool {
@@ -144,26 +113,44 @@ impl Pool {
     /// # Panics
     /// With more than 65,535 servers.
     pub fn new(spec: &config::Pool, servers: Vec<ServerSpec>) -> Self {
-        Self::with_seed(spec, servers, 0)
+        Self::succeeding(None, spec, servers, &mut Peers::default(), 0)
     }
 
-    /// The same with a number peers cannot know, which keys the learned table against values made
-    /// to collide. Nothing that machines must agree on depends on it.
+    /// Makes the pool that takes the place of `before`: counts, learned keys and turns are carried
+    /// over by address. Servers that are gone stay for as long as learned keys or sids with their
+    /// name may lead to them. Both pools may be used from then on, and count the same sessions.
+    ///
+    /// `seed` is a number peers cannot know, which keys the learned table against values made to
+    /// collide. Nothing that machines must agree on depends on it.
     ///
     /// # Panics
     /// With more than 65,535 servers.
-    pub fn with_seed(spec: &config::Pool, servers: Vec<ServerSpec>, seed: u64) -> Self {
+    pub fn succeeding(
+        before: Option<&Self>,
+        spec: &config::Pool,
+        servers: Vec<ServerSpec>,
+        peers: &mut Peers,
+        seed: u64,
+    ) -> Self {
+        let servers = successors(before, &spec.sticky, servers, peers);
         assert!(servers.len() <= usize::from(u16::MAX), "a ServerIndex has 16 bits");
-        let servers = counted(servers);
-        let rule = Rule::new(&spec.sticky, &servers, seed);
+        let rule = Rule::new(&spec.sticky, &servers, before.map(|before| &before.rule), seed);
         let with_ring = rule.hashes() || spec.balance == Balance::Hash;
+        let group = |backup, before: Option<&Group>| {
+            let members = sticky::indexed(&servers);
+            let members = members.filter(|(_, server)| server.backup == backup && !server.leaving);
+            Group::new(members, with_ring, before)
+        };
+        let mut by_peer: Box<[_]> = sticky::indexed(&servers).map(|(at, s)| (s.peer, at)).collect();
+        by_peer.sort_unstable();
         Self {
-            primaries: Group::new(&servers, false, with_ring),
-            backups: Group::new(&servers, true, with_ring),
+            primaries: group(false, before.map(|before| &before.primaries)),
+            backups: group(true, before.map(|before| &before.backups)),
             cookies: cookies(&spec.sticky, &servers),
             spec: spec.clone(),
             servers,
             rule,
+            by_peer,
         }
     }
 
@@ -218,7 +205,7 @@ impl Pool {
         };
         let how = match kept {
             Some(Some((server, held))) => {
-                self.server(server).count.reserve();
+                self.server(server).state.count.reserve();
                 return Ok(Pick { server, how: How::Kept, held });
             }
             Some(None) if self.spec.strict => return Err(NoPick::KeyLost),
@@ -232,7 +219,7 @@ impl Pool {
 
     /// The reserved server is connected.
     pub fn commit(&self, server: ServerIndex) {
-        self.server(server).count.commit();
+        self.server(server).state.count.commit();
     }
 
     /// The session on a reserved server is over, or its connect failed.
@@ -240,7 +227,7 @@ impl Pool {
     /// # Panics
     /// If nothing is reserved there: a session ends once.
     pub fn release(&self, server: ServerIndex) {
-        self.server(server).count.release();
+        self.server(server).state.count.release();
     }
 
     /// Keeps a sid or cookie value from a first response, held by the session that saw it. A sid
@@ -248,10 +235,11 @@ impl Pool {
     /// a key that holds nothing.
     pub fn learn(&self, value: &[u8], server: ServerIndex, now_ms: u64) -> LearnedKey {
         let hash = self.rule.to_learn(value, server);
+        let peer = self.server(server).peer;
         self.rule
             .learned()
             .zip(hash)
-            .map_or(LearnedKey::NOT_STORED, |(learned, hash)| learned.learn(hash, server, now_ms))
+            .map_or(LearnedKey::NOT_STORED, |(learned, hash)| learned.learn(hash, peer, now_ms))
     }
 
     /// The session that held a key is over; after the last one the key expires in its time.
@@ -290,7 +278,7 @@ impl Pool {
             let next = next.or_else(|| self.backups.owner_where(place, untried));
             (next.ok_or(NoPick::NoServer)?, How::Redispatched)
         };
-        self.server(server).count.reserve();
+        self.server(server).state.count.reserve();
         Ok(Pick { server, how, held: None })
     }
 
@@ -316,9 +304,27 @@ impl Pool {
         choose(&self.primaries).or_else(|| choose(&self.backups))
     }
 
-    fn hold(&self, hash: u64, now_ms: u64, is_wanted: impl FnOnce(ServerIndex) -> bool) -> Found {
-        let learned = self.rule.learned();
-        learned.map_or(Found::Nothing, |learned| learned.hold(hash, now_ms, is_wanted))
+    /// A key that leads to a server which is no longer here counts as refused.
+    fn hold(
+        &self,
+        hash: u64,
+        now_ms: u64,
+        is_wanted: impl FnOnce(ServerIndex) -> bool,
+    ) -> Found<ServerIndex> {
+        let Some(learned) = self.rule.learned() else { return Found::Nothing };
+        let is_wanted = |peer| self.by_peer(peer).is_some_and(is_wanted);
+        match learned.hold(hash, now_ms, is_wanted) {
+            Found::Nothing => Found::Nothing,
+            Found::Refused => Found::Refused,
+            Found::Held(peer, key) => {
+                Found::Held(self.by_peer(peer).expect("it was wanted just now"), key)
+            }
+        }
+    }
+
+    fn by_peer(&self, peer: PeerId) -> Option<ServerIndex> {
+        let found = self.by_peer.binary_search_by_key(&peer, |&(peer, _)| peer);
+        found.ok().map(|at| self.by_peer[at].1)
     }
 
     fn server(&self, server: ServerIndex) -> &Server {
@@ -326,18 +332,38 @@ impl Pool {
     }
 }
 
-/// Servers with counts at zero and ids that differ.
-fn counted(specs: Vec<ServerSpec>) -> Box<[Server]> {
+/// Servers with ids that differ and the state of those before them; behind the last, those that are
+/// gone and still needed.
+fn successors(
+    before: Option<&Pool>,
+    sticky: &config::Sticky,
+    specs: Vec<ServerSpec>,
+    peers: &mut Peers,
+) -> Box<[Server]> {
     let mut uses: HashMap<String, u32> = HashMap::new();
     specs.iter().for_each(|spec| *uses.entry(spec.id.clone()).or_default() += 1);
+    let known = |peer| before.and_then(|before| Some(before.server(before.by_peer(peer)?)));
     let server = |spec: ServerSpec| {
         // Every one of them, so that their order means nothing.
         let is_unique = uses.get(&spec.id) == Some(&1);
         let id = if is_unique { spec.id } else { format!("{}@{}", spec.id, spec.address) };
         let ServerSpec { address, weight, backup, .. } = spec;
-        Server { address, id: id.into(), weight, backup, count: Count::new() }
+        let peer = peers.number(&address);
+        let state = known(peer).map_or_else(|| Arc::new(State::new()), |s| Arc::clone(&s.state));
+        Server { address, peer, id: id.into(), weight, backup, leaving: false, state }
     };
-    specs.into_iter().map(server).collect()
+    let mut servers: Vec<Server> = specs.into_iter().map(server).collect();
+    let Some(before) = before.filter(|before| before.rule.outlasts(sticky)) else {
+        return servers.into();
+    };
+    let stays: Vec<PeerId> = servers.iter().map(|server| server.peer).collect();
+    let gone = before.servers.iter().filter(|server| !stays.contains(&server.peer));
+    let needed = gone.filter(|server| {
+        // A sid with a prefix is in no table: a session is the only sign of it.
+        server.live() > 0 || before.rule.learned().is_some_and(|all| all.leads_to(server.peer))
+    });
+    servers.extend(needed.map(Server::to_leave));
+    servers.into()
 }
 
 /// The Set-Cookie value of each server, where a cookie is inserted.

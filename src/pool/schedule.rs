@@ -24,6 +24,11 @@ pub(super) struct Schedule(Box<[ServerIndex]>);
 pub(super) struct Cursor(CachePadded<AtomicUsize>);
 
 impl Cursor {
+    /// One that goes on from where another is now.
+    pub(super) fn follow(other: &Self) -> Self {
+        Self(CachePadded::new(AtomicUsize::new(other.0.load(Ordering::Relaxed))))
+    }
+
     /// The next position; no two callers ever get the same one.
     fn advance(&self) -> usize {
         self.0.fetch_add(1, Ordering::Relaxed)

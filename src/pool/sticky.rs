@@ -4,6 +4,7 @@
 //! nothing: what was read is kept as a hash or as the server it names.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::learned::Learned;
 use super::tokens::{Names, token};
@@ -76,22 +77,33 @@ pub(super) enum Leads {
 pub(super) enum Rule {
     None,
     Source,
-    Cookie { name: String, learned: Option<Learned> },
+    Cookie { name: String, learned: Option<Arc<Learned>> },
     Insert { name: String, tokens: Names },
     Header { name: String },
     Query { name: String },
-    SocketIo { path: String, prefixes: Names, learned: Learned },
+    SocketIo { path: String, prefixes: Names, learned: Arc<Learned> },
 }
 
 impl Rule {
-    pub(super) fn new(sticky: &config::Sticky, servers: &[Server], seed: u64) -> Self {
+    /// Keeps the learned keys of the rule before, where it looked at the same.
+    pub(super) fn new(
+        sticky: &config::Sticky,
+        servers: &[Server],
+        before: Option<&Self>,
+        seed: u64,
+    ) -> Self {
         use config::Sticky;
+        let learned = |learn| {
+            let before = before.filter(|before| before.outlasts(sticky)).and_then(Self::table);
+            let learned = before.map_or_else(|| Arc::new(Learned::new(learn, seed)), Arc::clone);
+            learned.limit(learn);
+            learned
+        };
         match sticky {
             Sticky::None => Self::None,
             Sticky::Source => Self::Source,
             Sticky::Cookie { name, learn } => {
-                let learned = learn.map(|learn| Learned::new(learn, seed));
-                Self::Cookie { name: name.clone(), learned }
+                Self::Cookie { name: name.clone(), learned: learn.map(learned) }
             }
             Sticky::Insert { name, secret, .. } => {
                 Self::Insert { name: name.clone(), tokens: tokens(secret, servers) }
@@ -104,8 +116,20 @@ impl Rule {
                     Some(secret) => tokens(secret, servers),
                     None => Names::new(indexed(servers).map(|(at, s)| (s.id.to_string(), at))),
                 },
-                learned: Learned::new(*learn, seed),
+                learned: learned(*learn),
             },
+        }
+    }
+
+    /// Whether what was learned under this rule means the same under that one.
+    pub(super) fn outlasts(&self, sticky: &config::Sticky) -> bool {
+        use config::Sticky;
+        match (self, sticky) {
+            (Self::SocketIo { .. }, Sticky::SocketIo { .. }) => true,
+            (Self::Cookie { name, learned: Some(_) }, Sticky::Cookie { name: then, learn }) => {
+                name == then && learn.is_some()
+            }
+            _ => false,
         }
     }
 
@@ -121,6 +145,10 @@ impl Rule {
     }
 
     pub(super) fn learned(&self) -> Option<&Learned> {
+        self.table().map(|learned| &**learned)
+    }
+
+    fn table(&self) -> Option<&Arc<Learned>> {
         match self {
             Self::Cookie { learned, .. } => learned.as_ref(),
             Self::SocketIo { learned, .. } => Some(learned),
@@ -236,6 +264,6 @@ fn tokens(secret: &str, servers: &[Server]) -> Names {
     Names::new(indexed(servers).map(|(at, server)| (token(secret, &server.id), at)))
 }
 
-fn indexed(servers: &[Server]) -> impl Iterator<Item = (ServerIndex, &Server)> {
+pub(super) fn indexed(servers: &[Server]) -> impl Iterator<Item = (ServerIndex, &Server)> + Clone {
     (0..).map(ServerIndex).zip(servers)
 }

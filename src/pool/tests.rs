@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 
 use super::*;
-use crate::config::{Forwarded, Learn, Sticky};
+use crate::config::{Address, Forwarded, Learn, Sticky};
 use crate::peek::http_head::{Body, Field};
 
 const NOBODY: Option<IpAddr> = None;

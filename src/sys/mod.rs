@@ -23,6 +23,7 @@ pub mod clock;
 pub mod errno;
 pub mod mailbox;
 pub mod pipes;
+pub mod post;
 pub mod ring;
 pub mod signal;
 pub mod socket;
@@ -33,6 +34,9 @@ pub mod token;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+
+use crate::config::Address;
+use socket::TcpOptions;
 
 pub use buffers::BufferId;
 pub use errno::Fault;
@@ -58,8 +62,9 @@ impl Fd {
     }
 }
 
-/// A server address prepared once, so that connecting allocates nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A server address prepared once, so that connecting allocates nothing. The same number means the
+/// same address to all workers, for as long as the process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerId(pub u32);
 
 /// What a socket is waited for.
@@ -266,6 +271,22 @@ pub trait Engine {
 
     /// This end's address, as `client_address`.
     fn local_address(&mut self, socket: Fd) -> Option<SocketAddr>;
+
+    /// Learns the addresses behind those it knows, in the order of their numbers, and how sockets
+    /// are configured from now on.
+    ///
+    /// # Errors
+    /// An address the kernel cannot take.
+    fn adopt(&mut self, peers: &[Address], options: TcpOptions) -> io::Result<()>;
+
+    /// Takes `count` sockets that were sent through `post`, in order.
+    ///
+    /// # Errors
+    /// They are not there, or no descriptor is free.
+    fn receive_sockets(&mut self, post: Fd, count: usize) -> io::Result<Vec<Fd>>;
+
+    /// Has the mailbox wait for the next ring.
+    fn empty_mailbox(&mut self, mailbox: Fd);
 
     /// Microseconds on a clock that never goes back.
     fn now_us(&mut self) -> u64;

@@ -19,7 +19,7 @@ use super::socket::TcpOptions;
 use super::spares::Spares;
 use super::{
     Completion, Engine, Farewell, Fd, Kind, Op, Patience, PeerId, Readiness, Submitted, Token,
-    socket,
+    mailbox, post, socket,
 };
 use crate::config::Address;
 
@@ -39,7 +39,8 @@ pub struct Ring {
     ring: IoUring,
     sending: HashMap<Token, Vec<u8>>,
     buffers: Buffers,
-    peers: Box<[SockAddr]>,
+    #[expect(clippy::vec_box, reason = "entries not handed over yet point to them")]
+    peers: Vec<Box<SockAddr>>,
     pipes: Pipes,
     /// Where all peers want the same kind of socket, so that any spare serves any of them.
     spares: Option<Spares>,
@@ -61,7 +62,7 @@ impl Ring {
         probe(&ring)?;
         let buffers = Buffers::new()?;
         register(&ring, &buffers)?;
-        let peers = peers.iter().map(socket::sock_addr).collect::<io::Result<Box<[_]>>>()?;
+        let peers: Vec<_> = boxed(peers)?.collect();
         let spares = socket::are_alike(&peers).then(Spares::default);
         let (sending, pipes) = (HashMap::new(), Pipes::default());
         Ok(Self { ring, sending, buffers, peers, pipes, spares, clock, options })
@@ -165,6 +166,12 @@ fn complete(sending: &mut HashMap<Token, Vec<u8>>, entry: &cqueue::Entry) -> Com
         more: cqueue::more(entry.flags()),
         unread: cqueue::sock_nonempty(entry.flags()),
     }
+}
+
+/// Each where it stays, however many follow.
+fn boxed(peers: &[Address]) -> io::Result<impl Iterator<Item = Box<SockAddr>>> {
+    let peers: Vec<_> = peers.iter().map(socket::sock_addr).collect::<io::Result<_>>()?;
+    Ok(peers.into_iter().map(Box::new))
 }
 
 /// What a refusal of io_uring_setup(2) means to whoever runs this.
@@ -315,6 +322,25 @@ impl Engine for Ring {
 
     fn local_address(&mut self, socket: Fd) -> Option<SocketAddr> {
         socket::local_address(socket)
+    }
+
+    fn adopt(&mut self, peers: &[Address], options: TcpOptions) -> io::Result<()> {
+        self.peers.extend(boxed(peers)?);
+        let serves = self.options == options && socket::are_alike(&self.peers);
+        self.options = options;
+        self.spares = match self.spares.take() {
+            Some(spares) if serves => Some(spares),
+            _ => socket::are_alike(&self.peers).then(Spares::default),
+        };
+        Ok(())
+    }
+
+    fn receive_sockets(&mut self, post: Fd, count: usize) -> io::Result<Vec<Fd>> {
+        post::receive(post, count)
+    }
+
+    fn empty_mailbox(&mut self, mailbox: Fd) {
+        mailbox::empty(mailbox);
     }
 
     fn now_us(&mut self) -> u64 {

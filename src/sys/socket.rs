@@ -7,10 +7,10 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{Farewell, Fault, Fd};
-use crate::config::{Address, LoopbackCongestion, TcpKeepAlive};
+use crate::config::{Address, Config, LoopbackCongestion, TcpKeepAlive};
 
 /// Connections that may wait to be accepted: the kernel's own default of net.core.somaxconn, to
 /// which it cuts what is larger, and about a third of a second of what one core accepts.
@@ -36,7 +36,7 @@ pub fn probe_bind(address: SocketAddr) -> io::Result<SocketAddr> {
 }
 
 /// What all TCP sockets of ringway are set to, beside `TCP_NODELAY`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
     /// Off, and on loopback addresses: the kernel never probes.
     pub keep_alive: Option<TcpKeepAlive>,
@@ -44,11 +44,19 @@ pub struct TcpOptions {
     pub loopback_congestion: LoopbackCongestion,
 }
 
+impl TcpOptions {
+    /// As the configuration has them.
+    pub fn of(config: &Config) -> Self {
+        let Config { tcp_keep_alive: keep_alive, loopback_congestion, .. } = *config;
+        Self { keep_alive, loopback_congestion }
+    }
+}
+
 /// One of a group of listeners that share `address`. Accepted sockets inherit its options.
 pub fn listen_tcp(address: SocketAddr, options: TcpOptions) -> io::Result<OwnedFd> {
     let socket = new_tcp(address)?;
     socket.set_reuse_port(true)?;
-    configure(&socket, address.ip(), options)?;
+    configure(&SockRef::from(&socket), address.ip(), options)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG.into())?;
     Ok(socket.into())
@@ -72,6 +80,39 @@ pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Has those who are accepted from now on inherit other options.
+pub fn reconfigure(listener: &OwnedFd, ip: IpAddr, options: TcpOptions) -> io::Result<()> {
+    let listener = SockRef::from(listener);
+    listener.set_keepalive(false)?;
+    configure(&listener, ip, options)
+}
+
+/// From now on new clients are not heard at a TCP listener: their SYNs are dropped, and sent again
+/// a second later. Who is within the handshake, or waits to be accepted, is not disturbed; closing
+/// the socket would reset them.
+pub fn turn_away(listener: &OwnedFd) -> io::Result<()> {
+    // A classic BPF program (socket(7), SO_ATTACH_FILTER) over the TCP header.
+    const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+    const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
+    const JUMP_IF: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    const FLAGS_AT: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    SockRef::from(listener).attach_filter(&[
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_AT),
+        SockFilter::new(AND, 0, 0, SYN | ACK),
+        SockFilter::new(JUMP_IF, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ])
+}
+
+/// Takes [`turn_away`] back.
+pub fn let_in(listener: &OwnedFd) -> io::Result<()> {
+    SockRef::from(listener).detach_filter()
+}
+
 fn new_tcp(address: SocketAddr) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
@@ -82,7 +123,7 @@ fn new_tcp(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn configure(socket: &Socket, ip: IpAddr, options: TcpOptions) -> io::Result<()> {
+fn configure(socket: &SockRef<'_>, ip: IpAddr, options: TcpOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     if is_loopback(ip) {
         if options.loopback_congestion == LoopbackCongestion::Reno {
@@ -108,7 +149,7 @@ fn is_loopback(ip: IpAddr) -> bool {
 }
 
 /// Whether a socket opened for one of these TCP peers is as one opened for any other.
-pub fn are_alike(peers: &[SockAddr]) -> bool {
+pub fn are_alike(peers: &[Box<SockAddr>]) -> bool {
     let kind = |peer: &SockAddr| Some((peer.domain(), is_loopback(peer.as_socket()?.ip())));
     peers.iter().all(|peer| kind(peer).is_some() && kind(peer) == kind(&peers[0]))
 }
@@ -119,7 +160,7 @@ pub fn open(peer: &SockAddr, options: TcpOptions) -> Result<Fd, Fault> {
     let socket = Socket::new(peer.domain(), kind, None).map_err(|error| fault(&error))?;
     if let Some(peer) = peer.as_socket() {
         // This cannot fail on a fresh TCP socket; if it did, the session would still work.
-        let _ = configure(&socket, peer.ip(), options);
+        let _ = configure(&SockRef::from(&socket), peer.ip(), options);
     }
     Ok(Fd::new(socket.into_raw_fd()))
 }
@@ -219,7 +260,7 @@ mod tests {
                 Some(path) => SockAddr::unix(path).unwrap(),
                 None => text.parse::<SocketAddr>().unwrap().into(),
             };
-            are_alike(&peers.iter().map(peer).collect::<Vec<_>>())
+            are_alike(&peers.iter().map(peer).map(Box::new).collect::<Vec<_>>())
         };
         assert!(alike(&["127.0.0.1:1", "127.0.0.2:1"]));
         assert!(alike(&["10.0.0.1:1", "192.0.2.1:1"]));
@@ -227,6 +268,26 @@ mod tests {
         assert!(!alike(&["127.0.0.1:1", "[::1]:1"]));
         assert!(!alike(&["127.0.0.1:1", "unix:/run/app.sock"]));
         assert!(!alike(&["unix:/run/app.sock"]));
+    }
+
+    #[test]
+    fn who_waits_is_not_disturbed_by_a_listener_that_turns_others_away() {
+        let options =
+            TcpOptions { keep_alive: None, loopback_congestion: LoopbackCongestion::Reno };
+        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let address = SockRef::from(&listener).local_addr().unwrap();
+        let connect = || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.connect_timeout(&address, Duration::from_millis(300)).map(|()| socket)
+        };
+        let waiting = connect().unwrap();
+        turn_away(&listener).unwrap();
+        assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (accepted, _) = SockRef::from(&listener).accept().unwrap();
+        assert_eq!(accepted.send(b"a").unwrap(), 1);
+        assert_eq!(waiting.recv(&mut [std::mem::MaybeUninit::uninit()]).unwrap(), 1);
+        let_in(&listener).unwrap();
+        connect().unwrap();
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl<E: Engine> Worker<E> {
         let event = Event::Received { side, result: Ok(bytes), buffer, rest };
         let seat = self.slots.find(id).expect("a seat outlives its operations");
         seat.is_served(side);
-        let mut cx = self.surroundings.cx(self.now_us, &mut self.actions);
+        let mut cx = self.surroundings.cx(self.now_us, &seat.edition, &mut self.actions);
         seat.session.step(event, &mut cx);
         self.act(id);
     }
@@ -151,7 +151,7 @@ impl<E: Engine> Worker<E> {
                     (Ok(&bytes[..]), Rest::Streaming)
                 }
             };
-            let mut cx = self.surroundings.cx(self.now_us, &mut self.actions);
+            let mut cx = self.surroundings.cx(self.now_us, &seat.edition, &mut self.actions);
             seat.session.step(Event::Received { side, result, buffer: None, rest }, &mut cx);
             self.act(id);
         }

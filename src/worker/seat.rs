@@ -3,12 +3,17 @@
 //! A descriptor is closed only when nothing is pending on it: a ring operation holds the file, so
 //! close(2) alone would close nothing, and a receive might still write to its buffer.
 
+use std::rc::Rc;
+
+use super::shared::LocalEdition;
 use crate::session::Session;
 use crate::sys::{Farewell, Fault, Fd, Kind, PipeId, Side};
 
 /// See the head of the file.
 pub(super) struct Seat {
     pub(super) session: Session,
+    /// What it was accepted under.
+    pub(super) edition: Rc<LocalEdition>,
     sides: [SideState; 2],
     /// Milliseconds on the worker's clock; 0: none.
     deadline_ms: u64,
@@ -73,9 +78,9 @@ impl SideState {
 }
 
 impl Seat {
-    pub(super) fn new(session: Session, client: Fd) -> Self {
+    pub(super) fn new(session: Session, edition: Rc<LocalEdition>, client: Fd) -> Self {
         let sides = [SideState::new(client), SideState::new(Fd::NONE)];
-        Self { session, sides, deadline_ms: 0, wheel_ms: 0 }
+        Self { session, edition, sides, deadline_ms: 0, wheel_ms: 0 }
     }
 
     fn side(&mut self, side: Side) -> &mut SideState {

@@ -1,64 +1,58 @@
-//! What all workers and the control thread share: read by all, but for the counters and two flags.
+//! What all workers and the control thread share: what happened, and what the time is.
 
-use std::sync::atomic::AtomicBool;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::{Address, Config, PoolIndex};
+use crate::edition::Edition;
 use crate::metrics::Counters;
-use crate::pool::{Pool, ServerIndex};
-use crate::sys::PeerId;
 use crate::sys::clock::Clock;
 
 /// What all workers share.
 pub struct Shared {
-    /// In force.
-    pub config: Config,
-    /// By `PoolIndex`.
-    pub pools: Vec<Pool>,
-    /// Set when workers are to stop.
-    pub stopping: AtomicBool,
     /// Set when a worker could not go on.
     pub failed: AtomicBool,
+    /// Workers that have not ended.
+    pub running: AtomicUsize,
     /// What every worker reads, so that expiry times mean the same to all.
     pub clock: Clock,
     /// What happened, by worker.
     pub counters: Vec<Counters>,
-    /// The number of each pool's first server among all.
-    first_peers: Vec<u32>,
-    /// Some server wants to know the address a client connected to.
-    pub(super) tells_local: bool,
+    /// Workers are told of each edition by an order; this is for everybody else.
+    in_force: Mutex<Arc<Edition>>,
 }
 
 impl Shared {
     /// At the start.
-    pub fn new(config: Config, pools: Vec<Pool>, workers: usize) -> Self {
-        let mut servers = 0;
-        let first_peers = pools
-            .iter()
-            .map(|pool| {
-                let first = servers;
-                servers += u32::try_from(pool.servers().len()).expect("servers are few");
-                first
-            })
-            .collect();
+    pub fn new(edition: Arc<Edition>, workers: usize) -> Self {
         Self {
-            tells_local: pools.iter().any(|pool| pool.spec().send_proxy.is_some()),
-            first_peers,
-            config,
-            pools,
-            stopping: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            running: AtomicUsize::new(workers),
             clock: Clock::new(),
             counters: (0..workers).map(|_| Counters::default()).collect(),
+            in_force: Mutex::new(edition),
         }
     }
 
-    /// Servers in the order of their peer numbers: through all pools in turn.
-    pub fn peers(&self) -> Vec<Address> {
-        let servers = self.pools.iter().flat_map(Pool::servers);
-        servers.map(|server| server.address.clone()).collect()
+    /// What new sessions are made under.
+    pub fn edition(&self) -> Arc<Edition> {
+        Arc::clone(&self.in_force.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn peer(&self, pool: PoolIndex, server: ServerIndex) -> PeerId {
-        PeerId(self.first_peers[pool.0 as usize] + u32::from(server.0))
+    /// Puts an edition in the place of the one before.
+    pub fn put_in_force(&self, edition: Arc<Edition>) {
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = edition;
+    }
+}
+
+/// An edition as the sessions of one worker share it, who count without atomics. Counted by all
+/// workers on one cache line, accepting would cost them dear.
+pub(super) struct LocalEdition(pub(super) Arc<Edition>);
+
+impl Deref for LocalEdition {
+    type Target = Edition;
+
+    fn deref(&self) -> &Edition {
+        &self.0
     }
 }

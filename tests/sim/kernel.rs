@@ -11,7 +11,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use ringway::config::Address;
 use ringway::random::Random;
+use ringway::sys::socket::TcpOptions;
 use ringway::sys::{
     BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, Patience, PeerId, Readiness, Side,
     Submitted, Token,
@@ -85,6 +87,12 @@ pub(crate) struct World {
     pub(crate) finish: Option<Side>,
     /// The worker was told to stop.
     pub(crate) stopping: bool,
+    /// The mailbox is readable.
+    pub(crate) rung: bool,
+    /// Server addresses the worker knows.
+    pub(crate) peers: u32,
+    /// Listening sockets on their way to the worker.
+    pub(crate) sent: VecDeque<i32>,
     pub(crate) links: Vec<Link>,
     pub(crate) backlog: Vec<VecDeque<usize>>,
     /// Client and server link of each session, by slot and generation.
@@ -100,9 +108,10 @@ pub(crate) struct World {
     told_later: Vec<(i32, Completion)>,
 }
 
-/// Descriptors of listeners start here; the mailbox is one below.
+/// Descriptors of listeners start here; the mailbox and the post are below.
 pub(crate) const LISTENERS_AT: i32 = 10;
 pub(crate) const MAILBOX: i32 = LISTENERS_AT - 1;
+pub(crate) const POST: i32 = MAILBOX - 1;
 const SOCKETS_AT: i32 = 1000;
 
 /// Microseconds a connect may take (`connect_timeout_ms` by default), and some ticks of a timer.
@@ -112,7 +121,6 @@ impl World {
     pub(crate) fn new(
         seed: u64,
         machine: Machine,
-        listeners: usize,
         server_script: fn(&mut Random, u64, PeerId, u64) -> Script,
     ) -> Self {
         Self {
@@ -122,8 +130,11 @@ impl World {
             now_us: 1_000_000,
             finish: None,
             stopping: false,
+            rung: false,
+            peers: 0,
+            sent: VecDeque::new(),
             links: Vec::new(),
-            backlog: vec![VecDeque::new(); listeners],
+            backlog: Vec::new(),
             sessions: BTreeMap::new(),
             server_script,
             sockets: BTreeMap::new(),
@@ -136,7 +147,17 @@ impl World {
 
     /// No connection is open, and nothing is on its way.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.sockets.is_empty() && self.links.iter().all(Link::is_over)
+        self.sockets.keys().all(|&fd| fd < SOCKETS_AT) && self.links.iter().all(Link::is_over)
+    }
+
+    /// Somebody listens at this number of the backlog.
+    pub(crate) fn listen(&mut self, number: usize) -> i32 {
+        let fd = LISTENERS_AT + number as i32;
+        assert!(self.sockets.insert(fd, Socket { link: None, shut: false }).is_none());
+        if self.backlog.len() <= number {
+            self.backlog.resize_with(number + 1, VecDeque::new);
+        }
+        fd
     }
 
     /// Nothing of the worker's is left.
@@ -185,7 +206,7 @@ impl World {
                     || self.told_later.iter().any(|(on, c)| same(c.token, *on));
             assert!(!double, "a second {op:?} while one is pending");
         }
-        if matches!(op, Op::Connect { .. } | Op::Close { .. }) {
+        if matches!(op, Op::Accept { .. } | Op::Connect { .. } | Op::Close { .. }) {
             return;
         }
         let Some(link) = self.sockets[&fd.number()].link else {
@@ -392,6 +413,7 @@ fn over(token: Token, result: Result<u32, Fault>) -> Completion {
 
 fn socket_of(op: &Op) -> Option<Fd> {
     match op {
+        Op::Accept { listener, .. } => Some(*listener),
         Op::Connect { socket, .. }
         | Op::Receive { socket, .. }
         | Op::Send { socket, .. }

@@ -14,18 +14,18 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Sender, channel, sync_channel};
 
 use ringway::config;
-use ringway::pool::{Pool, ServerSpec};
+use ringway::edition::Edition;
+use ringway::pool::{Peers, Pool, ServerSpec};
 use ringway::random::Random;
 use ringway::session::CloseReason;
 use ringway::sys::mailbox::Mailbox;
 use ringway::sys::{Fd, PeerId, Side};
-use ringway::worker::{Listening, Records, Shared, Worker};
+use ringway::worker::{ListenerNumber, Order, Placement, Records, Setup, Shared, Worker};
 
-use kernel::{Kernel, LISTENERS_AT, MAILBOX, Machine, World};
+use kernel::{Kernel, MAILBOX, Machine, POST, World};
 use link::{Draws, Link};
 use script::Script;
 
@@ -67,9 +67,10 @@ fn server_script(random: &mut Random, now_us: u64, peer: PeerId, bulk: u64) -> S
     }
 }
 
-fn shared() -> Arc<Shared> {
-    let config = config::parse(CONFIG).expect("the configuration is right").config;
-    let pools = config.pools.iter().map(|spec| {
+/// The edition behind that one.
+fn edition(before: Option<&Edition>, text: &str, peers: &mut Peers) -> Arc<Edition> {
+    let config = config::parse(text).expect("the configuration is right").config;
+    let servers = |pool: &config::Pool| {
         let server = |server: &config::Server| {
             let config::ServerAddress::Address(address) = &server.address else {
                 unreachable!("addresses only")
@@ -77,10 +78,10 @@ fn shared() -> Arc<Shared> {
             let (id, weight, backup) = (server.id.clone(), server.weight, server.backup);
             ServerSpec { address: address.clone(), id, weight, backup }
         };
-        Pool::new(spec, spec.servers.iter().map(server).collect())
-    });
-    let pools = pools.collect();
-    Arc::new(Shared::new(config, pools, 1))
+        pool.servers.iter().map(server).collect()
+    };
+    let servers = config.pools.iter().map(servers).collect();
+    Arc::new(Edition::succeeding(before, config, servers, peers, 0))
 }
 
 fn machine(random: &mut Random) -> Machine {
@@ -103,36 +104,42 @@ struct Simulation {
     world: Rc<RefCell<World>>,
     shared: Arc<Shared>,
     worker: Worker<Kernel>,
+    orders: Sender<Order>,
     arrivals: u64,
 }
 
 impl Simulation {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let shared = shared();
+        let edition = edition(None, CONFIG, &mut Peers::default());
+        let shared = Arc::new(Shared::new(Arc::clone(&edition), 1));
         let machine = machine(&mut random);
-        let listeners = shared.config.listeners.len();
-        let world = World::new(random.next(), machine, listeners, server_script);
+        let mut world = World::new(random.next(), machine, server_script);
+        let listener = |number: usize| {
+            let place =
+                Placement { number: ListenerNumber(number as u32), listener: number as u16 };
+            (place, Fd::new(world.listen(number)))
+        };
+        let listeners = (0..edition.config.listeners.len()).map(listener).collect();
         let world = Rc::new(RefCell::new(world));
         let (sender, _) = sync_channel(1);
-        let records = Records { sender, mailbox: Mailbox::new().expect("a mailbox") };
-        let listening = |number: u16| Listening {
-            socket: Fd::new(LISTENERS_AT + i32::from(number)),
-            listener: number,
-        };
+        let (orders_to, orders) = channel();
         let sessions_max = 1 + random.below(60) as usize;
         let sessions_max = if random.one_in(2) { 1 + sessions_max / 16 } else { sessions_max };
-        let worker = Worker::new(
-            Kernel::new(Rc::clone(&world)),
-            Arc::clone(&shared),
-            0,
-            (0..listeners as u16).map(listening).collect(),
-            Fd::new(MAILBOX),
-            records,
-            (sessions_max, random.next()),
-        );
+        let setup = Setup {
+            number: 0,
+            edition,
+            listeners,
+            mailbox: Fd::new(MAILBOX),
+            orders,
+            post: Fd::new(POST),
+            records: Records { sender, mailbox: Mailbox::new().expect("a mailbox") },
+            sessions_max,
+            seed: random.next(),
+        };
+        let worker = Worker::new(Kernel::new(Rc::clone(&world)), Arc::clone(&shared), setup);
         let arrivals = 1 + random.below(80);
-        Self { world, shared, worker, arrivals }
+        Self { world, shared, worker, orders: orders_to, arrivals }
     }
 
     /// Lets somebody in, now and then many at once.
@@ -171,6 +178,11 @@ impl Simulation {
         }
     }
 
+    fn order(&mut self, order: Order) {
+        self.orders.send(order).expect("the worker is there");
+        self.world.borrow_mut().rung = true;
+    }
+
     fn closed(&self) -> u64 {
         CloseReason::ALL.iter().map(|&reason| self.shared.counters[0].closed(reason)).sum()
     }
@@ -200,7 +212,7 @@ impl Simulation {
     /// The worker is stopped; the last act is emptiness.
     fn stop(mut self) -> u64 {
         self.arrive_at_once(self.arrivals);
-        self.shared.stopping.store(true, Ordering::Release);
+        self.order(Order::Stop);
         self.world.borrow_mut().stopping = true;
         for _ in 0..10_000 {
             if self.worker.is_over() {
@@ -211,7 +223,7 @@ impl Simulation {
         assert!(self.worker.is_over(), "the worker does not stop: {}", self.world.borrow());
         self.world.borrow().assert_empty();
         assert_eq!(self.shared.counters[0].accepted(), self.closed(), "accepted == Σ closed");
-        for server in self.shared.pools.iter().flat_map(Pool::servers) {
+        for server in self.shared.edition().pools.iter().flat_map(Pool::servers) {
             assert_eq!(server.live(), 0, "{server:?} counts sessions that ended");
         }
         self.closed()

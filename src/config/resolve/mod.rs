@@ -34,6 +34,8 @@ pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
         loopback_congestion: file.loopback_congestion,
         access_log: file.access_log,
         splice: file.splice,
+        drain_timeout_ms: file.drain_timeout_ms,
+        drain_window_ms: file.drain_window_ms,
     }
 }
 

@@ -159,9 +159,9 @@ impl Ringway {
         self.process.signal(signal);
     }
 
-    /// Stops it with SIGTERM: the fields of its last words.
+    /// Stops it with SIGINT, which does not wait for sessions: the fields of its last words.
     pub(crate) fn stop(&mut self) -> BTreeMap<String, String> {
-        self.stop_with(Signal::SIGTERM)
+        self.stop_with(Signal::SIGINT)
     }
 
     pub(crate) fn stop_with(&mut self, signal: Signal) -> BTreeMap<String, String> {

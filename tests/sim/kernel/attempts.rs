@@ -55,7 +55,7 @@ impl World {
                 }
                 Attempt::Over(over(token, Ok(4)))
             }
-            Op::AwaitMail { .. } if self.stopping => Attempt::Over(over(token, Ok(1))),
+            Op::AwaitMail { .. } if self.rung => Attempt::Over(over(token, Ok(1))),
             _ => Attempt::NotYet,
         }
     }

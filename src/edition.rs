@@ -1,0 +1,49 @@
+//! An edition: a configuration and the pools made of it. It never changes; a reload makes the next.
+//!
+//! A session keeps the edition it was accepted under until it ends, so that whatever it knows of
+//! its listener, pool and server stays true. What has to outlive an edition (counts, health,
+//! learned keys) is carried over by name of pool and address of server.
+
+use crate::config::{self, Config};
+use crate::pool::{Peers, Pool, ServerSpec};
+
+/// See the head of the file.
+#[derive(Debug)]
+pub struct Edition {
+    /// Counted from 1.
+    pub number: u64,
+    /// What the file said.
+    pub config: Config,
+    /// By `PoolIndex`.
+    pub pools: Vec<Pool>,
+    /// Some server wants to know the address a client connected to.
+    pub tells_local: bool,
+}
+
+impl Edition {
+    /// Makes what takes the place of `before`. `servers` are those of each pool in the order of the
+    /// configuration, looked up; `seed` is a number peers cannot know.
+    pub fn succeeding(
+        before: Option<&Self>,
+        config: Config,
+        servers: Vec<Vec<ServerSpec>>,
+        peers: &mut Peers,
+        seed: u64,
+    ) -> Self {
+        let pool = |(spec, servers): (&config::Pool, _)| {
+            let before = before.and_then(|before| before.pool(&spec.name));
+            Pool::succeeding(before, spec, servers, peers, seed)
+        };
+        let pools: Vec<Pool> = config.pools.iter().zip(servers).map(pool).collect();
+        Self {
+            number: before.map_or(1, |before| before.number + 1),
+            tells_local: pools.iter().any(|pool| pool.spec().send_proxy.is_some()),
+            config,
+            pools,
+        }
+    }
+
+    fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name() == name)
+    }
+}

@@ -1,0 +1,243 @@
+//! Every listening socket, made and kept here, so that `ss -ltnp` sees it and a reload keeps it.
+//!
+//! A listener that is no longer wanted first turns new clients away and lets those go through who
+//! are on their way. Closed at once, it would reset whoever waits in its queue.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use tracing::warn;
+
+use super::Failed;
+use crate::config::{Address, Config};
+use crate::sys::socket::{self, TcpOptions};
+use crate::worker::{ListenerNumber, Placement};
+
+/// Milliseconds from turning clients away until a listener is closed: more than any handshake on
+/// its way takes, unless a packet of it is lost.
+const LEAVING_MS: u64 = 500;
+
+/// All listening sockets.
+#[derive(Default)]
+pub(super) struct Listeners {
+    all: Vec<Bound>,
+    numbers: u32,
+}
+
+/// An address and its sockets.
+struct Bound {
+    number: ListenerNumber,
+    wanted: Wanted,
+    /// Of the listener it serves.
+    name: String,
+    /// With its real port.
+    address: Address,
+    /// One per worker, or one that all share.
+    sockets: Vec<OwnedFd>,
+    /// On the clock of the workers; it turns clients away until then.
+    leaves_ms: Option<u64>,
+}
+
+/// What makes two listeners the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    /// As it stands in the file.
+    address: Address,
+    /// Where any free port will do: whose it is, and which of its addresses.
+    free_port: Option<(String, usize)>,
+}
+
+/// Listeners as a configuration wants them; nothing has changed yet.
+pub(super) struct Plan {
+    new: Vec<Bound>,
+    placements: Vec<Placement>,
+}
+
+impl Listeners {
+    /// Binds what is new.
+    ///
+    /// # Errors
+    /// Everything that cannot be listened on; then nothing stays bound.
+    pub(super) fn plan(&mut self, config: &Config, workers: usize) -> Result<Plan, Vec<Failed>> {
+        let mut plan = Plan { new: Vec::new(), placements: Vec::new() };
+        let mut failures = Vec::new();
+        for (listener, spec) in (0..).zip(&config.listeners) {
+            for (nth, address) in spec.bind.iter().enumerate() {
+                let has_port = !matches!(address, Address::Tcp(tcp) if tcp.port() == 0);
+                let free_port = (!has_port).then(|| (spec.name.clone(), nth));
+                let wanted = Wanted { address: address.clone(), free_port };
+                let number = match self.all.iter().find(|bound| bound.serves_again(&wanted)) {
+                    Some(known) => known.number,
+                    None => match bind(&wanted.address, config, workers) {
+                        Ok((sockets, address)) => {
+                            let (number, name) = (self.number(), spec.name.clone());
+                            let leaves_ms = None;
+                            let new = Bound { number, wanted, name, address, sockets, leaves_ms };
+                            plan.new.push(new);
+                            number
+                        }
+                        Err(why) => {
+                            failures.push(cannot_listen(&spec.name, address, &why));
+                            continue;
+                        }
+                    },
+                };
+                plan.placements.push(Placement { number, listener });
+            }
+        }
+        if failures.is_empty() {
+            return Ok(plan);
+        }
+        plan.new.iter().for_each(Bound::remove_path);
+        Err(failures)
+    }
+
+    fn number(&mut self) -> ListenerNumber {
+        self.numbers += 1;
+        ListenerNumber(self.numbers)
+    }
+
+    /// Carries a plan out: what is new stays, what is not wanted leaves. Returns where connections
+    /// are accepted, and what is new of it.
+    pub(super) fn adopt(
+        &mut self,
+        plan: Plan,
+        config: &Config,
+        now_ms: u64,
+    ) -> (Vec<Placement>, Vec<ListenerNumber>) {
+        let Plan { new, placements } = plan;
+        let arriving = new.iter().map(|bound| bound.number).collect();
+        for bound in &mut self.all {
+            match placements.iter().find(|place| place.number == bound.number) {
+                Some(place) => {
+                    bound.name.clone_from(&config.listeners[place.listener as usize].name);
+                    bound.stay(config);
+                }
+                None => bound.leave(now_ms),
+            }
+        }
+        self.all.extend(new);
+        (placements, arriving)
+    }
+
+    /// Everything leaves.
+    pub(super) fn leave(&mut self, now_ms: u64) {
+        self.all.iter_mut().for_each(|bound| bound.leave(now_ms));
+    }
+
+    /// When somebody has had the time to leave.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        self.all.iter().filter_map(|bound| bound.leaves_ms).min()
+    }
+
+    /// Who has had the time to leave is closed here; workers have still to close theirs.
+    pub(super) fn forget(&mut self, now_ms: u64) -> Vec<ListenerNumber> {
+        let is_due = |bound: &mut Bound| bound.leaves_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        self.all.extract_if(.., is_due).map(|bound| bound.number).collect()
+    }
+
+    /// A worker's own sockets among these, in the same order.
+    pub(super) fn of_worker(&self, worker: usize, numbers: &[ListenerNumber]) -> Vec<RawFd> {
+        let bound = |number| self.all.iter().find(|bound| bound.number == number);
+        let sockets = numbers.iter().filter_map(|&number| Some(&bound(number)?.sockets));
+        sockets.map(|sockets| sockets[worker % sockets.len()].as_raw_fd()).collect()
+    }
+
+    /// Names and real addresses.
+    pub(super) fn bound(&self) -> Vec<(String, Address)> {
+        let staying = self.all.iter().filter(|bound| bound.leaves_ms.is_none());
+        staying.map(|bound| (bound.name.clone(), bound.address.clone())).collect()
+    }
+}
+
+impl Bound {
+    /// A unix socket that leaves has lost its path.
+    fn serves_again(&self, wanted: &Wanted) -> bool {
+        let is_reachable = self.leaves_ms.is_none() || matches!(self.address, Address::Tcp(_));
+        self.wanted == *wanted && is_reachable
+    }
+
+    fn stay(&mut self, config: &Config) {
+        let Address::Tcp(address) = self.address else { return };
+        for socket in &self.sockets {
+            let result = socket::reconfigure(socket, address.ip(), TcpOptions::of(config));
+            let result = match self.leaves_ms {
+                Some(_) => result.and(socket::let_in(socket)),
+                None => result,
+            };
+            if let Err(error) = result {
+                warn!(listener = %self.name, %address, %error, "its socket could not be changed");
+            }
+        }
+        self.leaves_ms = None;
+    }
+
+    fn leave(&mut self, now_ms: u64) {
+        if self.leaves_ms.is_some() {
+            return;
+        }
+        self.leaves_ms = Some(now_ms + LEAVING_MS);
+        self.remove_path();
+        let Address::Tcp(address) = self.address else { return };
+        for socket in &self.sockets {
+            if let Err(error) = socket::turn_away(socket) {
+                // Whoever waits when it is closed is reset.
+                warn!(listener = %self.name, %address, %error, "clients cannot be turned away");
+            }
+        }
+    }
+
+    /// Unix sockets leave a path behind.
+    fn remove_path(&self) {
+        if let Address::Unix(path) = &self.address
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            warn!(address = %self.address, %error, "the socket could not be removed");
+        }
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        self.all.iter().filter(|bound| bound.leaves_ms.is_none()).for_each(Bound::remove_path);
+    }
+}
+
+fn bind(address: &Address, config: &Config, workers: usize) -> io::Result<(Vec<OwnedFd>, Address)> {
+    match address {
+        Address::Tcp(tcp) => listen_tcp(*tcp, config, workers),
+        Address::Unix(path) => listen_unix(path),
+    }
+}
+
+fn listen_tcp(
+    address: SocketAddr,
+    config: &Config,
+    workers: usize,
+) -> io::Result<(Vec<OwnedFd>, Address)> {
+    let address = socket::probe_bind(address)?;
+    let sockets = (0..workers)
+        .map(|_| socket::listen_tcp(address, TcpOptions::of(config)))
+        .collect::<io::Result<_>>()?;
+    Ok((sockets, Address::Tcp(address)))
+}
+
+fn listen_unix(path: &Path) -> io::Result<(Vec<OwnedFd>, Address)> {
+    Ok((vec![socket::listen_unix(path)?], Address::Unix(path.to_path_buf())))
+}
+
+fn cannot_listen(listener: &str, address: &Address, why: &io::Error) -> Failed {
+    let hint = match why.kind() {
+        io::ErrorKind::AddrInUse => "somebody listens there already, perhaps another ringway",
+        io::ErrorKind::AddrNotAvailable => "this host does not have that address",
+        io::ErrorKind::PermissionDenied => {
+            "permission denied (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
+        }
+        io::ErrorKind::NotFound => "its folder does not exist",
+        _ => &why.to_string(),
+    };
+    let what = format!("listener {listener}: cannot listen on {address}");
+    Failed { what, why: io::Error::new(why.kind(), hint) }
+}
