@@ -2,7 +2,7 @@
 //! Each ends in [`Action::End`] with its one [`CloseReason`].
 
 use super::{Action, Cx, Event, Next, Phase};
-use crate::sys::{Farewell, Patience, Readiness, Side};
+use crate::sys::{Farewell, Fault, Patience, Readiness, Side};
 
 /// Why a session ended. The log word and the metric label; every session has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +65,17 @@ impl CloseReason {
         Self::Stopped,
     ];
 
+    /// A side is gone, by what its socket said.
+    pub(super) const fn gone(side: Side, fault: Fault) -> Self {
+        let lost = matches!(fault, Fault::TimedOut | Fault::Unreachable);
+        match (side, lost) {
+            (Side::Client, false) => Self::ClientReset,
+            (Side::Client, true) => Self::ClientLost,
+            (Side::Server, false) => Self::ServerReset,
+            (Side::Server, true) => Self::ServerLost,
+        }
+    }
+
     /// The word in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -98,7 +109,8 @@ const LINGER_BYTES: u64 = 1 << 20;
 /// Milliseconds between looks at what a client has not acknowledged.
 const UNSENT_LOOK_MS: u32 = 20;
 
-/// Milliseconds a client gets to acknowledge what came before its server's reset.
+/// Milliseconds without a byte acknowledged after which a client is given up that has not got all
+/// that came before its server's reset.
 const UNSENT_MS: u64 = 5_000;
 
 /// Both sides are being closed; nothing else matters any more.
@@ -230,24 +242,33 @@ impl Refusing {
 /// The server reset the connection; the client gets what came before, then a reset too.
 pub(super) struct ForwardingReset {
     reason: CloseReason,
+    /// What the client had not acknowledged at the last look.
+    unsent: u32,
     until_ms: u64,
     server_closed: bool,
 }
 
-/// Waits, bounded, until the client has acknowledged everything: a reset throws away what is
-/// queued.
+/// Waits until the client has acknowledged everything, for as long as it goes on doing so: a reset
+/// throws away what is queued.
 pub(super) fn forward_reset(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
     cx.act(Action::Close(Side::Server, Farewell::Orderly));
     cx.act(Action::Await(Side::Client, Readiness::HangUp));
     cx.act(Action::AskUnsent(Side::Client));
     let until_ms = cx.now_ms() + UNSENT_MS;
-    Phase::ForwardReset(ForwardingReset { reason, until_ms, server_closed: false })
+    let (unsent, server_closed) = (u32::MAX, false);
+    Phase::ForwardReset(ForwardingReset { reason, unsent, until_ms, server_closed })
 }
 
 impl ForwardingReset {
     pub(super) fn step(&mut self, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
         match event {
-            Event::Unsent(_, Ok(unsent)) if unsent > 0 && cx.now_ms() < self.until_ms => {
+            Event::Unsent(_, Ok(unsent @ 1..)) if unsent < self.unsent => {
+                self.unsent = unsent;
+                self.until_ms = cx.now_ms() + UNSENT_MS;
+                cx.deadline_in(UNSENT_LOOK_MS);
+                Next::Stay
+            }
+            Event::Unsent(_, Ok(1..)) if cx.now_ms() < self.until_ms => {
                 cx.deadline_in(UNSENT_LOOK_MS);
                 Next::Stay
             }

@@ -139,7 +139,10 @@ impl Connecting {
                 self.bytes.extend_from_slice(bytes);
                 self.client = ClientHalf::Idle;
             }
-            Err(_) => return Next::To(close::close(CloseReason::ClientReset, cx)),
+            Err(fault) => {
+                let reason = CloseReason::gone(Side::Client, fault);
+                return Next::To(close::reset_server(reason, cx));
+            }
         }
         Next::Stay
     }

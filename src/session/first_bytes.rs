@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use super::relay::ClientHalf;
 use super::{About, Action, CloseReason, Cx, Event, Next, Phase, close, route};
-use crate::sys::{Fault, Patience, Side};
+use crate::sys::{Patience, Side};
 
 /// Milliseconds the client gets. Its first bytes are nearly always on its way right behind its
 /// handshake; a browser that connects ahead of need is the exception.
@@ -61,10 +61,10 @@ impl FirstBytes {
                 match result {
                     Ok([]) => (Vec::new(), ClientHalf::Ended),
                     Ok(bytes) => (bytes.to_vec(), ClientHalf::Idle),
-                    Err(Fault::TimedOut | Fault::Unreachable) => {
-                        return Next::To(close::close(CloseReason::ClientLost, cx));
+                    Err(fault) => {
+                        let reason = CloseReason::gone(Side::Client, fault);
+                        return Next::To(close::close(reason, cx));
                     }
-                    Err(_) => return Next::To(close::close(CloseReason::ClientReset, cx)),
                 }
             }
             // The receive that is pending goes on for the relay.

@@ -48,6 +48,9 @@ pub(super) struct Relay {
     watch: Option<Box<Watch>>,
     /// Who said EOF first.
     first_eof: Option<Side>,
+    /// A send found the server gone. The kernel tells that once: what the server said before can
+    /// still be received, and behind it comes what looks like EOF.
+    server_gone: Option<CloseReason>,
 }
 
 /// From one side to the other.
@@ -121,7 +124,8 @@ pub(super) fn start(
     client: ClientHalf,
     cx: &mut Cx<'_>,
 ) -> Phase {
-    let mut relay = Relay { halves: [Half::new(), Half::new()], watch, first_eof: None };
+    let halves = [Half::new(), Half::new()];
+    let mut relay = Relay { halves, watch, first_eof: None, server_gone: None };
     relay.drop_watch_if_over();
     let half = &mut relay.halves[Side::Client as usize];
     if client == ClientHalf::Ended {
@@ -136,6 +140,7 @@ pub(super) fn start(
     } else if client == ClientHalf::Ended {
         half.stage = Stage::Done;
         cx.act(Action::Shutdown(Side::Server));
+        cx.deadline_in(UNREAD_LOOK_MS);
     }
     cx.act(Action::Receive { side: Side::Server, patience: Patience::Wait });
     Phase::Relay(relay)
@@ -323,6 +328,8 @@ impl Relay {
         let wanted = self.half(from).sending.end;
         match result {
             Ok(sent) if sent == wanted => self.half_sent(from, cx),
+            // Why it broke was lost. To call an end a reset does no harm, the other way round what
+            // was cut off would look whole.
             Ok(_) => self.broke(to, Fault::Reset, cx),
             Err(fault) => self.broke(to, fault, cx),
         }
@@ -375,6 +382,9 @@ impl Relay {
 
     /// EOF from a side, with nothing of its half being sent.
     fn ended(&mut self, side: Side, about: &mut About, cx: &mut Cx<'_>) -> Next {
+        if let (Side::Server, Some(reason)) = (side, self.server_gone) {
+            return self.finish_half(side, Ending::Reset(reason), about, cx);
+        }
         self.first_eof.get_or_insert(side);
         self.finish_half(side, Ending::Eof, about, cx)
     }
@@ -434,39 +444,40 @@ impl Relay {
 
     /// A receive failed: that side is gone.
     fn faulted(&mut self, side: Side, fault: Fault, about: &mut About, cx: &mut Cx<'_>) -> Next {
-        let lost = matches!(fault, Fault::TimedOut | Fault::Unreachable);
+        let reason = CloseReason::gone(side, fault);
         match side {
-            Side::Client => {
-                let reason = if lost { CloseReason::ClientLost } else { CloseReason::ClientReset };
-                Next::To(close::reset_server(reason, cx))
-            }
-            Side::Server => {
-                let reason = if lost { CloseReason::ServerLost } else { CloseReason::ServerReset };
-                self.finish_half(side, Ending::Reset(reason), about, cx)
-            }
+            Side::Client => Next::To(close::reset_server(reason, cx)),
+            Side::Server => self.finish_half(side, Ending::Reset(reason), about, cx),
         }
     }
 
     /// A send failed. A server that broke may have said something before, which its own half will
     /// bring, with its EOF or reset; a client that broke is gone.
     fn broke(&mut self, to: Side, fault: Fault, cx: &mut Cx<'_>) -> Next {
-        let lost = matches!(fault, Fault::TimedOut | Fault::Unreachable);
+        let reason = CloseReason::gone(to, fault);
         if to == Side::Client {
-            let reason = if lost { CloseReason::ClientLost } else { CloseReason::ClientReset };
             return Next::To(close::reset_server(reason, cx));
+        }
+        if fault != Fault::Broken {
+            self.server_gone = Some(reason);
         }
         self.half(Side::Client).stage = Stage::Broken;
         self.half(Side::Client).sending = 0..0;
         if self.half(Side::Server).is_over() {
-            return Next::To(close::forward_reset(CloseReason::ServerReset, cx));
+            return Next::To(close::forward_reset(reason, cx));
         }
         cx.act(Action::Await(Side::Client, Readiness::HangUp));
         Next::Stay
     }
 
     fn hung_up(&mut self, side: Side, error: bool, cx: &mut Cx<'_>) -> Next {
+        // Hung up before it was told EOF: a unix socket, closed by a client that reads no more.
+        let has_left =
+            self.half(Side::Client).stage == Stage::Done && !self.half(Side::Server).is_over();
         match side {
-            Side::Client if error => Next::To(close::reset_server(CloseReason::ClientReset, cx)),
+            Side::Client if error || has_left => {
+                Next::To(close::reset_server(CloseReason::ClientReset, cx))
+            }
             // While its half is open it still reads what came before the reset, and then sees it.
             Side::Server if error && self.half(Side::Server).is_over() => {
                 Next::To(close::forward_reset(CloseReason::ServerReset, cx))

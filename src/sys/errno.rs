@@ -11,8 +11,11 @@ pub enum Fault {
     Cancelled,
     /// All ring buffers are in use: wait for one to come back. ENOBUFS on a receive.
     NoBuffers,
-    /// The peer reset the connection, or it died under us. ECONNRESET, EPIPE, ENOTCONN.
+    /// The peer reset the connection, which the kernel tells once. ECONNRESET.
     Reset,
+    /// Nothing can be sent any more: a receive tells whether the peer has said EOF before. EPIPE,
+    /// ENOTCONN.
+    Broken,
     /// Nobody listens there. ECONNREFUSED, ENOENT (unix socket).
     Refused,
     /// No answer in time. ETIMEDOUT.
@@ -38,7 +41,8 @@ impl Fault {
             libc::EAGAIN => Self::WouldBlock,
             libc::ECANCELED => Self::Cancelled,
             libc::ENOBUFS => Self::NoBuffers,
-            libc::ECONNRESET | libc::EPIPE | libc::ENOTCONN => Self::Reset,
+            libc::ECONNRESET => Self::Reset,
+            libc::EPIPE | libc::ENOTCONN => Self::Broken,
             libc::ECONNREFUSED | libc::ENOENT => Self::Refused,
             libc::ETIMEDOUT | libc::ETIME => Self::TimedOut,
             libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTDOWN => {
@@ -65,6 +69,7 @@ impl fmt::Display for Fault {
             Self::Cancelled => "cancelled",
             Self::NoBuffers => "no buffer space",
             Self::Reset => "connection reset",
+            Self::Broken => "connection broken",
             Self::Refused => "connection refused",
             Self::TimedOut => "timed out",
             Self::Unreachable => "unreachable",

@@ -10,7 +10,10 @@
 //! * A pending operation completes exactly once (accepting, and receiving as a stream: any number
 //!   of times, in order, the last one without `more`). Cancelling it does not change that: it
 //!   completes sooner, often with [`Fault::Cancelled`].
-//! * Until then it owns what it names: the descriptor must not be closed, the buffer not released.
+//! * EOF and a fault of a receive are told behind what completed on the same socket before: the
+//!   kernel tells a reset once, be it to a send or to a receive, and says EOF from then on.
+//! * Until its completion an operation owns what it names: the descriptor must not be closed, the
+//!   buffer not released.
 //! * Bytes in [`Op::SendAll`] belong to the engine from submit to completion.
 //! * A ring buffer belongs to the worker from the completion that names it until
 //!   [`Engine::release`]; it is never held across a wait (a stalled reader would keep it).

@@ -105,14 +105,27 @@ impl Link {
 
     /// What a send answers on a dead connection: the error once, EPIPE from then on.
     pub(crate) fn failure(&mut self) -> Fault {
-        self.error.take().unwrap_or(Fault::Reset)
+        self.error.take().unwrap_or(Fault::Broken)
+    }
+
+    /// What a receive says when nothing is left to receive; `None`: something may come.
+    pub(crate) fn end(&mut self) -> Option<Result<(), Fault>> {
+        match self.error {
+            _ if self.fin_in => Some(Ok(())),
+            Some(fault) => {
+                self.error = None;
+                Some(Err(fault))
+            }
+            None => self.dead.then_some(Ok(())),
+        }
     }
 
     /// The peer resets: what it said before can still be received, what was on its way is lost.
+    /// Behind an EOF a reset is told as EPIPE, and to who sends only.
     fn reset_by_peer(&mut self, fault: Fault) {
         self.dead = true;
         self.reset_by_peer = true;
-        self.error = Some(fault);
+        self.error = Some(if self.fin_in && fault == Fault::Reset { Fault::Broken } else { fault });
         self.outbox.clear();
     }
 

@@ -25,6 +25,14 @@ pub(super) struct Splice {
     quiet_turns: u8,
     /// The last splice from the socket left nothing worth another one.
     was_short: bool,
+    /// The last splice to the socket moved only a part, and may have swallowed an error.
+    was_cut: bool,
+}
+
+impl Splice {
+    const fn new() -> Self {
+        Self { in_pipe: 0, this_turn: 0, quiet_turns: 0, was_short: false, was_cut: false }
+    }
 }
 
 impl Relay {
@@ -32,8 +40,7 @@ impl Relay {
     pub(super) fn promote(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
         let half = self.half(from);
         half.full_reads = 0;
-        half.flow =
-            Flow::Splice(Splice { in_pipe: 0, this_turn: 0, quiet_turns: 0, was_short: false });
+        half.flow = Flow::Splice(Splice::new());
         if half.rest == Rest::Unread {
             cx.act(Action::TakePipe(from));
         } else {
@@ -83,6 +90,12 @@ impl Relay {
         match result {
             Ok(0) => {
                 self.stop_splicing(from, cx);
+                if !self.half(from.opposite()).sending.is_empty() {
+                    // That send may have taken a reset off the socket and not been told yet. What a
+                    // receive says is told behind it.
+                    cx.act(Action::Receive { side: from, patience: Patience::Try });
+                    return Next::Stay;
+                }
                 self.ended(from, about, cx)
             }
             Ok(moved) => {
@@ -117,13 +130,15 @@ impl Relay {
         let Flow::Splice(splice) = &mut self.half(from).flow else { return Next::Stay };
         match result {
             Ok(0) | Err(Fault::WouldBlock) => {
+                splice.was_cut = false;
                 cx.act(Action::AwaitRoom(from.opposite()));
                 cx.act(Action::Await(from, Readiness::HangUp));
                 Next::Stay
             }
             Ok(moved) => {
                 splice.in_pipe -= moved;
-                if splice.in_pipe > 0 {
+                splice.was_cut = splice.in_pipe > 0;
+                if splice.was_cut {
                     return self.splice_out(from, cx);
                 }
                 if splice.this_turn >= TURN_BYTES || splice.was_short {
@@ -133,6 +148,9 @@ impl Relay {
                 Next::Stay
             }
             Err(fault) => {
+                // As with a short send: why it broke may have been lost.
+                let is_lost = splice.was_cut && fault == Fault::Broken;
+                let fault = if is_lost { Fault::Reset } else { fault };
                 self.stop_splicing(from, cx);
                 self.broke(from.opposite(), fault, cx)
             }

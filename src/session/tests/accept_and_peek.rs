@@ -179,13 +179,21 @@ fn auto_takes_bytes_and_eof_while_it_connects() {
     let (mut bench, _) = Bench::accept(AUTO);
     bench.step(Event::Deadline);
     bench.eof(Client);
-    let actions = [Action::NoDeadline, Action::Shutdown(Server), receive(Server)];
+    let look = Action::Deadline { at_ms: 2000 };
+    let actions = [Action::NoDeadline, Action::Shutdown(Server), look, receive(Server)];
     assert_eq!(bench.step(Event::Connected(Ok(()))), actions);
+}
 
-    let (mut bench, _) = Bench::accept(AUTO);
-    bench.step(Event::Deadline);
-    let actions = bench.fault(Client, Fault::Reset);
-    assert_closes(&mut bench, &actions, CloseReason::ClientReset);
+#[test]
+fn a_clients_reset_while_it_connects_resets_the_server() {
+    for (fault, reason) in
+        [(Fault::Reset, CloseReason::ClientReset), (Fault::TimedOut, CloseReason::ClientLost)]
+    {
+        let (mut bench, _) = Bench::accept(AUTO);
+        bench.step(Event::Deadline);
+        assert_eq!(bench.fault(Client, fault), closes(Farewell::Orderly, Farewell::Reset));
+        assert_ends(&mut bench, reason);
+    }
 }
 
 /// A listener at which clients have spoken first so often that they are waited for.

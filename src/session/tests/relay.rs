@@ -86,6 +86,20 @@ fn a_clients_reset_resets_the_server_at_once() {
     assert_eq!(actions, closes(Farewell::Orderly, Farewell::Reset));
 }
 
+#[test]
+fn a_client_that_hangs_up_before_it_was_told_eof_is_gone_once_its_bytes_are_passed_on() {
+    let mut bench = relaying();
+    bench.from(Client, b"abc");
+    bench.sent(Server, Ok(1));
+    let hung_up = || Event::HangUp { side: Client, error: false };
+    assert_eq!(bench.step(hung_up()), []);
+    bench.sent_all(Server, 2);
+    bench.eof(Client);
+    assert_eq!(bench.step(Event::Deadline), [Action::Await(Client, Readiness::HangUp)]);
+    assert_eq!(bench.step(hung_up()), closes(Farewell::Orderly, Farewell::Reset));
+    assert_ends(&mut bench, CloseReason::ClientReset);
+}
+
 fn assert_forwards_reset(bench: &mut Bench, actions: &[Action], reason: CloseReason) {
     let expected = [
         Action::Close(Server, Farewell::Orderly),
@@ -114,30 +128,60 @@ fn a_servers_reset_reaches_the_client_behind_what_came_before() {
     let actions = bench.fault(Server, Fault::Unreachable);
     assert_forwards_reset(&mut bench, &actions, CloseReason::ServerLost);
 
-    // A send failed; its half still brings what it said.
-    let mut bench = relaying();
-    bench.from(Client, b"abc");
-    let actions = bench.sent(Server, Err(Fault::Reset));
-    let waits = Action::Await(Client, Readiness::HangUp);
-    assert_eq!(actions, [Action::Release(BUFFER), waits]);
-    assert_eq!(bench.from(Server, b"last"), [send(Client, 4)]);
-    assert_eq!(bench.sent(Client, Ok(4)), [Action::Release(BUFFER), receive(Server)]);
-    let actions = bench.fault(Server, Fault::Reset);
-    assert_forwards_reset(&mut bench, &actions, CloseReason::ServerReset);
-
     // It had said EOF before.
     let mut bench = relaying();
     bench.eof(Server);
     bench.from(Client, b"abc");
-    let actions = bench.sent(Server, Err(Fault::Reset));
+    let actions = bench.sent(Server, Err(Fault::Broken));
     assert_forwards_reset(&mut bench, &actions[1..], CloseReason::ServerReset);
+}
+
+#[test]
+fn a_servers_reset_that_a_send_sees_first_is_no_eof() {
+    for (fault, reason) in [
+        (Fault::Reset, CloseReason::ServerReset),
+        (Fault::TimedOut, CloseReason::ServerLost),
+        (Fault::Other(5), CloseReason::ServerReset),
+    ] {
+        let mut bench = relaying();
+        bench.from(Client, b"abc");
+        let waits = Action::Await(Client, Readiness::HangUp);
+        assert_eq!(bench.sent(Server, Err(fault)), [Action::Release(BUFFER), waits]);
+        // Its half still brings what it said before, and then what looks like EOF.
+        assert_eq!(bench.from(Server, b"last"), [send(Client, 4)]);
+        assert_eq!(bench.sent(Client, Ok(4)), [Action::Release(BUFFER), receive(Server)]);
+        let actions = bench.eof(Server);
+        assert_forwards_reset(&mut bench, &actions, reason);
+    }
+    // A send that was cut short has lost the reason.
+    let mut bench = relaying();
+    bench.from(Client, b"abc");
+    bench.sent(Server, Ok(1));
+    bench.sent_all(Server, 1);
+    let actions = bench.eof(Server);
+    assert_forwards_reset(&mut bench, &actions, CloseReason::ServerReset);
+    // A send that found the connection broken knows nothing: a receive does.
+    let mut bench = relaying();
+    bench.from(Client, b"abc");
+    bench.sent(Server, Err(Fault::Broken));
+    let actions = bench.fault(Server, Fault::Reset);
+    assert_forwards_reset(&mut bench, &actions, CloseReason::ServerReset);
 }
 
 #[test]
 fn a_client_that_never_acknowledges_is_reset_in_time() {
     let mut bench = relaying();
     bench.fault(Server, Fault::Reset);
-    bench.now_us += 5_000_000;
+    // As long as it goes on acknowledging, it is waited for.
+    for unsent in [3, 2, 1] {
+        bench.now_us += 5_000_000;
+        let actions = bench.step(Event::Unsent(Client, Ok(unsent)));
+        assert!(matches!(actions[..], [Action::Deadline { .. }]), "{actions:?}");
+    }
+    bench.now_us += 4_900_000;
+    let actions = bench.step(Event::Unsent(Client, Ok(1)));
+    assert!(matches!(actions[..], [Action::Deadline { .. }]), "{actions:?}");
+    bench.now_us += 100_000;
     let actions = bench.step(Event::Unsent(Client, Ok(1)));
     assert_eq!(actions, [Action::NoDeadline, Action::Close(Client, Farewell::Reset)]);
 }
@@ -146,7 +190,7 @@ fn a_client_that_never_acknowledges_is_reset_in_time() {
 fn a_server_that_broke_and_ends_lets_the_client_read() {
     let mut bench = relaying();
     bench.from(Client, b"abc");
-    bench.sent(Server, Err(Fault::Reset));
+    bench.sent(Server, Err(Fault::Broken));
     let actions = bench.eof(Server);
     let receives = Action::Receive { side: Client, patience: Patience::Try };
     assert!(matches!(actions[0], Action::Deadline { .. }));

@@ -87,6 +87,36 @@ fn a_pipe_that_holds_bytes_is_not_called_empty() {
 }
 
 #[test]
+fn an_end_is_received_where_a_send_may_have_taken_the_reset_before_it() {
+    let mut bench = spliced();
+    bench.from(Client, b"abc");
+    turn(&mut bench);
+    let asks = Action::Receive { side: Server, patience: Patience::Try };
+    let back = Action::ReturnPipe(Server, PipeState::Empty);
+    assert_eq!(bench.step(Event::SplicedIn(Server, Ok(0))), [back, asks]);
+    bench.sent(Server, Err(Fault::Reset));
+    let actions = bench.eof(Server);
+    assert!(actions.contains(&Action::AskUnsent(Client)), "{actions:?}");
+}
+
+#[test]
+fn a_splice_that_was_cut_may_have_lost_the_reset() {
+    for (cut, expected) in [(true, Action::AskUnsent(Client)), (false, Action::Shutdown(Client))] {
+        let (mut bench, _) = Bench::relaying(RAW, b"");
+        bench.bulk(Client);
+        bench.step(Event::Readable(Client));
+        bench.step(Event::Pipe(Client, Ok(())));
+        bench.step(Event::SplicedIn(Client, Ok(20)));
+        if cut {
+            bench.step(Event::SplicedOut(Client, Ok(5)));
+        }
+        bench.step(Event::SplicedOut(Client, Err(Fault::Broken)));
+        let actions = bench.eof(Server);
+        assert!(actions.contains(&expected), "{actions:?}");
+    }
+}
+
+#[test]
 fn a_turn_is_bounded() {
     let mut bench = spliced();
     turn(&mut bench);

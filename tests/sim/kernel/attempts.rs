@@ -101,9 +101,8 @@ impl World {
         let free = self.buffers.iter().position(|&holder| holder == Holder::Kernel);
         let link = self.link(socket);
         if link.inbox.is_empty() {
-            return match link.error.take() {
-                Some(fault) => Attempt::Over(over(token, Err(fault))),
-                None if link.fin_in || link.dead => Attempt::Over(over(token, Ok(0))),
+            return match link.end() {
+                Some(end) => Attempt::Over(over(token, end.map(|()| 0))),
                 None => Attempt::NotYet,
             };
         }
@@ -188,14 +187,19 @@ impl World {
         self.pending.push(pending);
     }
 
-    /// Some of what is over, in any order but that of one operation.
+    /// Some of what is over, in any order but that of one operation, and what says that a socket
+    /// ended only behind what completed on it before.
     pub(super) fn hand_over(&mut self, into: &mut Vec<Completion>) {
         let all = self.told_later.len() as u64;
         let count = if self.random.one_in(3) { self.random.below(all + 1) } else { all };
         for _ in 0..count {
             let any = self.random.below(self.told_later.len() as u64) as usize;
-            let token = self.told_later[any].1.token;
-            let at = self.told_later.iter().position(|(_, c)| c.token == token).unwrap_or(any);
+            let (fd, Completion { token, buffer, .. }) = self.told_later[any];
+            let is_end = token.kind() == Kind::Receive && buffer.is_none();
+            let is_before = |&(on, ref completion): &(i32, Completion)| {
+                completion.token == token || is_end && on == fd
+            };
+            let at = self.told_later.iter().position(is_before).unwrap_or(any);
             let (_, completion) = self.told_later.remove(at);
             if completion.token.kind() == Kind::Send {
                 self.buffers[completion.token.buffer().0 as usize] = Holder::Worker;
