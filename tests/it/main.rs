@@ -8,6 +8,7 @@ mod answers;
 mod balance;
 mod bulk;
 mod client_address;
+mod closing;
 mod limits;
 mod nginx;
 mod one_request;

@@ -352,7 +352,7 @@ impl World {
         let count = 1 + self.random.below(u64::from(most)) as usize;
         let link = self.link(socket);
         if link.urgent {
-            return Err(Fault::WouldBlock);
+            return if link.fin_in { Ok((0, Vec::new())) } else { Err(Fault::WouldBlock) };
         }
         if !link.inbox.is_empty() {
             let bytes: Vec<u8> = link.inbox.drain(..count.min(link.inbox.len())).collect();

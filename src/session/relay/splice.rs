@@ -89,14 +89,12 @@ impl Relay {
         let Flow::Splice(splice) = &mut self.half(from).flow else { return Next::Stay };
         match result {
             Ok(0) => {
+                // Perhaps the end. But once the peer has said EOF, splice says so in front of an
+                // urgent byte too, whatever follows that; and a send under way may have taken a
+                // reset off the socket. A receive says what is true, and is told behind the send.
                 self.stop_splicing(from, cx);
-                if !self.half(from.opposite()).sending.is_empty() {
-                    // That send may have taken a reset off the socket and not been told yet. What a
-                    // receive says is told behind it.
-                    cx.act(Action::Receive { side: from, patience: Patience::Try });
-                    return Next::Stay;
-                }
-                self.ended(from, about, cx)
+                cx.act(Action::Receive { side: from, patience: Patience::Try });
+                Next::Stay
             }
             Ok(moved) => {
                 about.received[from as usize] += u64::from(moved);

@@ -15,6 +15,10 @@ fn turn(bench: &mut Bench) {
 }
 
 const IN: Action = Action::SpliceIn(Server, PIPE_SIZE);
+const ASKS: [Action; 2] = [
+    Action::ReturnPipe(Server, PipeState::Empty),
+    Action::Receive { side: Server, patience: Patience::Try },
+];
 const AWAIT: Action = Action::Await(Server, Readiness::Readable);
 
 #[test]
@@ -71,9 +75,27 @@ fn eof_follows_the_last_spliced_byte() {
     bench.step(Event::SplicedOut(Server, Err(Fault::WouldBlock)));
     bench.step(Event::Room(Client));
     assert_eq!(bench.step(Event::SplicedOut(Server, Ok(20))), [IN]);
-    let actions = bench.step(Event::SplicedIn(Server, Ok(0)));
-    assert_eq!(actions[0], Action::ReturnPipe(Server, PipeState::Empty));
-    assert_eq!(actions[1], Action::Shutdown(Client));
+    assert_eq!(bench.step(Event::SplicedIn(Server, Ok(0))), ASKS);
+    assert_eq!(bench.eof(Server)[0], Action::Shutdown(Client));
+}
+
+#[test]
+fn what_splice_calls_an_end_may_be_an_urgent_byte_with_more_behind_it() {
+    let mut bench = spliced();
+    turn(&mut bench);
+    assert_eq!(bench.step(Event::SplicedIn(Server, Ok(0))), ASKS);
+    assert_eq!(bench.from(Server, b"more"), [send(Client, 4)]);
+}
+
+#[test]
+fn what_splice_calls_an_end_may_be_a_reset_that_a_send_has_seen() {
+    let mut bench = spliced();
+    bench.from(Client, b"abc");
+    turn(&mut bench);
+    assert_eq!(bench.step(Event::SplicedIn(Server, Ok(0))), ASKS);
+    bench.sent(Server, Err(Fault::Reset));
+    let actions = bench.eof(Server);
+    assert!(actions.contains(&Action::AskUnsent(Client)), "{actions:?}");
 }
 
 #[test]
@@ -84,19 +106,6 @@ fn a_pipe_that_holds_bytes_is_not_called_empty() {
     let actions = bench.step(Event::SplicedOut(Server, Err(Fault::Reset)));
     assert_eq!(actions[0], Action::ReturnPipe(Server, PipeState::Holding));
     assert_eq!(actions[1..], closes(Farewell::Orderly, Farewell::Reset));
-}
-
-#[test]
-fn an_end_is_received_where_a_send_may_have_taken_the_reset_before_it() {
-    let mut bench = spliced();
-    bench.from(Client, b"abc");
-    turn(&mut bench);
-    let asks = Action::Receive { side: Server, patience: Patience::Try };
-    let back = Action::ReturnPipe(Server, PipeState::Empty);
-    assert_eq!(bench.step(Event::SplicedIn(Server, Ok(0))), [back, asks]);
-    bench.sent(Server, Err(Fault::Reset));
-    let actions = bench.eof(Server);
-    assert!(actions.contains(&Action::AskUnsent(Client)), "{actions:?}");
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use ringway::sys::Fd;
 use socket2::{SockRef, Socket};
 
 use super::{DEADLINE, Response};
@@ -71,6 +74,12 @@ impl Peer {
         self.write_all(bytes.as_ref()).expect("the bytes are taken");
     }
 
+    /// One byte out of the order of the others (MSG_OOB).
+    pub(crate) fn send_urgent(&self, byte: u8) {
+        let Self::Tcp(stream) = self else { panic!("unix sockets know no urgent byte") };
+        assert_eq!(SockRef::from(stream).send_out_of_band(&[byte]).expect("room for a byte"), 1);
+    }
+
     /// Reads exactly these bytes.
     #[track_caller]
     pub(crate) fn expect(&mut self, bytes: impl AsRef<[u8]>) {
@@ -121,6 +130,19 @@ impl Peer {
         }
     }
 
+    /// Reset, as [`Peer::expect_reset`], but found by whoever writes on and on.
+    #[track_caller]
+    pub(crate) fn expect_reset_while_sending(&mut self) {
+        loop {
+            match self.write(&[0; 16 << 10]) {
+                Ok(_) => {}
+                // An orderly end before the reset would be told as a broken pipe.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("not a reset but {error}"),
+            }
+        }
+    }
+
     /// Everything up to the end of this direction.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<u8> {
@@ -139,6 +161,20 @@ impl Peer {
     /// Whether the other side has shut down in this direction and all of it is read.
     pub(crate) fn is_ended(&self) -> bool {
         self.look().is_ok_and(|n| n == 0)
+    }
+
+    /// Whether an error or a full hang-up waits; takes neither that nor any byte.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        let Self::Tcp(stream) = self else { panic!("only TCP is looked at") };
+        let mut look = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+        nix::poll::poll(&mut look, PollTimeout::ZERO).expect("poll");
+        look[0].any().expect("flags that are known")
+    }
+
+    /// Bytes the other end has not acknowledged.
+    pub(crate) fn unacknowledged(&self) -> u32 {
+        let Self::Tcp(stream) = self else { panic!("unix sockets acknowledge nothing") };
+        ringway::sys::socket::unsent(Fd::new(stream.as_raw_fd())).expect("SIOCOUTQ")
     }
 
     fn look(&self) -> io::Result<usize> {
