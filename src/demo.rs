@@ -99,6 +99,9 @@ pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
         splice: true,
         drain_timeout_ms: 0,
         drain_window_ms: 0,
+        user: None,
+        group: None,
+        sandbox: true,
     }
 }
 

@@ -58,14 +58,15 @@ impl Failure {
 }
 
 fn serve(config: config::Config, run: Run) -> Result<(), Box<dyn Error>> {
+    let file = run.config.clone();
     let again = Arc::new(move || run.checked());
-    Ok(ringway::supervisor::run(config, Some(again), |_| ())?)
+    Ok(ringway::supervisor::run(config, file.as_deref(), Some(again), |_| ())?)
 }
 
 fn demonstrate(listen: &config::Address) -> Result<(), Box<dyn Error>> {
     let servers = demo::start()?;
     let config = demo::config(listen, &servers);
-    Ok(ringway::supervisor::run(config, None, |bound| {
+    Ok(ringway::supervisor::run(config, None, None, |bound| {
         let [(_, address), ..] = bound else { return };
         print(&demo::banner(address, &servers));
     })?)

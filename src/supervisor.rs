@@ -1,13 +1,16 @@
-//! From a configuration to running workers, and back: looks names up, makes the listeners, starts a
-//! worker per core, hands over to the control thread, and stops it all.
+//! From a configuration to running workers, and back: becomes who it is told to, makes the
+//! listeners, looks names up, confines itself, starts a worker per core, hands over to the control
+//! thread, and stops it all.
 
 mod listeners;
 mod lookup;
 mod reload;
+mod rights;
 
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -23,10 +26,12 @@ use crate::metrics::Counters;
 use crate::pool::Peers;
 use crate::session::CloseReason;
 use crate::sys::clock;
+use crate::sys::confine::Sandbox;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::pipes::PIPES_MAX;
 use crate::sys::post::Post;
 use crate::sys::ring::Ring;
+use crate::sys::seccomp::Thread;
 use crate::sys::socket::TcpOptions;
 use crate::sys::spares::SPARES_MAX;
 use crate::sys::token::SLOTS_MAX;
@@ -91,20 +96,25 @@ fn failed(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Failed {
 pub type Again = Arc<dyn Fn() -> Result<Checked, Problems> + Send + Sync>;
 
 /// Runs until it is told to end by a signal. Once connections are accepted, `ready` is told where:
-/// listener names and addresses, with real ports. `again` is asked at every reload.
+/// listener names and addresses, with real ports. `again` is asked at every reload, which may read
+/// the folder of `file`.
 ///
 /// # Errors
-/// Names that cannot be looked up, addresses that cannot be listened on (somebody else does, or
-/// they are not this host's), a core that is not there, or a kernel that refuses io_uring.
+/// A user that cannot be had, names that cannot be looked up, addresses that cannot be listened on
+/// (somebody else does, or they are not this host's), a core that is not there, or a kernel that
+/// refuses io_uring.
 pub fn run(
     config: Config,
+    file: Option<&Path>,
     again: Option<Again>,
     ready: impl FnOnce(&[(String, Address)]),
 ) -> Result<(), Failures> {
+    rights::become_user(&config)?;
     let control_mailbox = Mailbox::new().map_err(failed("mailbox"))?;
     let (sender, records) = sync_channel(RECORD_BATCHES);
-    let mut supervisor = Supervisor::start(config, again, &control_mailbox, sender)?;
+    let mut supervisor = Supervisor::start(config, file, again, &control_mailbox, sender)?;
     supervisor.announce();
+    supervisor.sandbox.confine(Thread::Control).map_err(failed("sandbox"))?;
     ready(&supervisor.listeners.bound());
     let result = control::run(&mut supervisor, &records, control_mailbox);
     let shared = Arc::clone(&supervisor.shared);
@@ -121,6 +131,7 @@ pub(crate) struct Supervisor {
     listeners: Listeners,
     workers: Vec<Running>,
     again: Option<Again>,
+    sandbox: Sandbox,
     sessions_max: usize,
     /// Told to end.
     draining: bool,
@@ -129,6 +140,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     fn start(
         config: Config,
+        file: Option<&Path>,
         again: Option<Again>,
         control_mailbox: &Mailbox,
         sender: SyncSender<Batch>,
@@ -140,6 +152,7 @@ impl Supervisor {
         let plan = listeners.plan(&config, cores.len()).map_err(Failures)?;
         let (placements, numbers) = listeners.adopt(plan, &config, 0);
         let servers = lookup::look_up(&config).map_err(Failures)?;
+        let sandbox = rights::sandbox(&config, file)?;
         let mut peers = Peers::default();
         let edition = Edition::succeeding(None, config, servers, &mut peers, clock::seed());
         let edition = Arc::new(edition);
@@ -160,6 +173,7 @@ impl Supervisor {
                 control_mailbox: control_mailbox.clone(),
                 sender: sender.clone(),
                 sessions_max,
+                sandbox,
             };
             workers.push(start.spawn(orders_to)?);
         }
@@ -167,7 +181,7 @@ impl Supervisor {
             worker.wait_until_ready()?;
         }
         let draining = false;
-        Ok(Self { shared, peers, listeners, workers, again, sessions_max, draining })
+        Ok(Self { shared, peers, listeners, workers, again, sandbox, sessions_max, draining })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -178,6 +192,7 @@ impl Supervisor {
         for (name, address) in &self.listeners.bound() {
             info!(listener = %name, %address, "listening");
         }
+        rights::tell(self.sandbox);
         info!(workers = self.workers.len(), sessions_per_worker = self.sessions_max, "ready");
     }
 
@@ -276,6 +291,7 @@ struct Start {
     control_mailbox: Mailbox,
     sender: SyncSender<Batch>,
     sessions_max: usize,
+    sandbox: Sandbox,
 }
 
 /// A worker thread, as the supervisor sees it.
@@ -326,8 +342,10 @@ impl Start {
         if let Err(error) = affinity::pin(self.core) {
             warn!(worker = self.number, core = self.core, %error, "not pinned");
         }
-        let engine =
-            Ring::new(&self.peers, TcpOptions::of(&self.edition.config), self.shared.clock)?;
+        let (options, clock) = (TcpOptions::of(&self.edition.config), self.shared.clock);
+        let restricted = self.sandbox.restricts_rings();
+        let engine = Ring::new(&self.peers, options, clock, restricted)?;
+        self.sandbox.confine(Thread::Worker)?;
         let listeners = self.listeners.iter().map(|&(place, fd)| (place, Fd::new(fd)));
         let setup = Setup {
             number: self.number,

@@ -113,6 +113,10 @@ pub struct Run {
     /// Copy every byte instead of splicing bulk transfers, whatever the file says
     #[arg(long, help_heading = "Data path")]
     pub no_splice: bool,
+    /// Keep what the sandbox would take away (Landlock, seccomp, ring restrictions), whatever the
+    /// file says
+    #[arg(long, help_heading = "Security")]
+    pub no_sandbox: bool,
 }
 
 /// `ringway demo`.
@@ -186,6 +190,7 @@ impl Run {
         };
         checked.config.access_log &= !self.no_access_log;
         checked.config.splice &= !self.no_splice;
+        checked.config.sandbox &= !self.no_sandbox;
         Ok(checked)
     }
 

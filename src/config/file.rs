@@ -12,9 +12,9 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::limits::{
-    AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS,
-    DRAIN_WINDOW_MS, HEAD_MAX_BYTES, IDLE_S, INTERVAL_S, MAX_ENTRIES, PEEK_TIMEOUT_MS, PROBES,
-    SOCKETIO_PATH, TTL_S, WEIGHT, WORKER_COUNT,
+    ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE,
+    DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HEAD_MAX_BYTES, IDLE_S, INTERVAL_S, MAX_ENTRIES,
+    PEEK_TIMEOUT_MS, PROBES, SOCKETIO_PATH, TTL_S, WEIGHT, WORKER_COUNT,
 };
 use super::{Balance, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
@@ -56,6 +56,24 @@ pub(super) struct File {
     #[schemars(range(min = DRAIN_WINDOW_MS.min, max = DRAIN_WINDOW_MS.max))]
     #[schemars(default = "whole::<{ DRAIN_WINDOW_MS.default }>")]
     pub(super) drain_window_ms: u32,
+    /// Who ringway becomes before it makes a socket, where it is started as root; a name or a
+    /// number.
+    pub(super) user: Option<AccountFile>,
+    /// Its group; not given: that of `user`.
+    pub(super) group: Option<AccountFile>,
+    /// ringway takes from itself, for good, what it does not need of the kernel and the file
+    /// system.
+    #[schemars(default = "yes")]
+    pub(super) sandbox: bool,
+}
+
+/// A user or a group.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(super) enum AccountFile {
+    Name(#[schemars(length(min = 1))] String),
+    Number(#[schemars(range(min = ACCOUNT.min, max = ACCOUNT.max))] u32),
 }
 
 /// `"auto"`, a number, or a list of cores.

@@ -49,6 +49,8 @@ pub(super) const PROBES: Whole = Whole::new(1..=127, 6);
 pub(super) const WORKER_COUNT: Whole = Whole::new(1..=1_024, 1);
 /// What a `cpu_set_t` can name (CPU_SETSIZE, sched.h).
 pub(super) const CORE: Whole = Whole::new(0..=1_023, 0);
+/// The kernel keeps the last number for "unchanged" (setresuid(2)).
+pub(super) const ACCOUNT: Whole = Whole::new(0..=u32::MAX - 1, 0);
 
 /// Sent with an inserted cookie: for the whole site, out of reach of scripts, kept on links here.
 pub(super) const COOKIE_ATTRIBUTES: &str = "Path=/; HttpOnly; SameSite=Lax";

@@ -111,6 +111,30 @@ pub struct Config {
     pub drain_timeout_ms: u32,
     /// Milliseconds behind those over which the rest is closed.
     pub drain_window_ms: u32,
+    /// Who ringway becomes before it makes a socket.
+    pub user: Option<Account>,
+    /// With `user` only; `None`: the user's own.
+    pub group: Option<Account>,
+    /// Confined by Landlock, seccomp and ring restrictions.
+    pub sandbox: bool,
+}
+
+/// A user or a group of this system, looked up at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// By its name.
+    Name(String),
+    /// By its number, which need not have a name.
+    Number(u32),
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "{name:?}"),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
 }
 
 /// A position in [`Config::pools`].

@@ -5,14 +5,14 @@
 //! stands around it is still looked at and keeps its index.
 
 use super::file::{
-    AcceptProxyFile, False, File, ForwardedFile, ListenerFile, OneOrMany, OrFalse, PoolFile,
-    RouteFile, ServerFile, ServerOptions, StickyFile, StickyRule, StickyWord, TcpKeepAliveFile,
-    WorkersFile, WorkersWord, tcp_keep_alive,
+    AcceptProxyFile, AccountFile, False, File, ForwardedFile, ListenerFile, OneOrMany, OrFalse,
+    PoolFile, RouteFile, ServerFile, ServerOptions, StickyFile, StickyRule, StickyWord,
+    TcpKeepAliveFile, WorkersFile, WorkersWord, tcp_keep_alive,
 };
 use super::limits::{
-    AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS,
-    DRAIN_WINDOW_MS, HEAD_MAX_BYTES, IDLE_S, INTERVAL_S, MAX_ENTRIES, PEEK_TIMEOUT_MS, PROBES,
-    SOCKETIO_PATH, TTL_S, WEIGHT, WORKER_COUNT,
+    ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE,
+    DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HEAD_MAX_BYTES, IDLE_S, INTERVAL_S, MAX_ENTRIES,
+    PEEK_TIMEOUT_MS, PROBES, SOCKETIO_PATH, TTL_S, WEIGHT, WORKER_COUNT,
 };
 use super::problem::{Place, Report, suggestion};
 use super::tree::{Fields, Node, list, number, texts, word};
@@ -72,6 +72,9 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
     let splice = fields.flag("splice", true, report);
     let drain_timeout_ms = fields.whole("drain_timeout_ms", DRAIN_TIMEOUT_MS, report);
     let drain_window_ms = fields.whole("drain_window_ms", DRAIN_WINDOW_MS, report);
+    let user = account(&mut fields, "user", report);
+    let group = account(&mut fields, "group", report);
+    let sandbox = fields.flag("sandbox", true, report);
     fields.finish(report);
     let workers = workers.unwrap_or_default();
     Some(File {
@@ -85,7 +88,25 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         splice,
         drain_timeout_ms,
         drain_window_ms,
+        user,
+        group,
+        sandbox,
     })
+}
+
+/// A name or a number, `None` when it is left out (or null).
+fn account(fields: &mut Fields<'_>, key: &'static str, report: &mut Report) -> Option<AccountFile> {
+    match fields.take(key)? {
+        (Node::Null, _) => None,
+        (Node::Text(name), _) => Some(AccountFile::Name(name.clone())),
+        (node @ Node::Number(_), place) => {
+            number(node, &place, ACCOUNT.min..=ACCOUNT.max, report).map(AccountFile::Number)
+        }
+        (node, place) => {
+            report.unreadable(&place, format!("must be a name or a number, is {node}"));
+            None
+        }
+    }
 }
 
 fn workers(node: &Node, place: &Place, report: &mut Report) -> Option<WorkersFile> {

@@ -8,8 +8,9 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use super::limits::ACCOUNT;
 use super::problem::suggestion;
-use super::{Address, ServerAddress};
+use super::{Account, Address, ServerAddress};
 
 /// Bytes of a socket path: `sun_path` is 108 with its closing zero (unix(7)).
 const UNIX_PATH_MAX_BYTES: usize = 107;
@@ -48,6 +49,20 @@ impl FromStr for Address {
     fn from_str(written: &str) -> Result<Self, String> {
         listen_address(written)
     }
+}
+
+/// A user or group, which is looked up at the start. Names of digits only are no names.
+pub(super) fn account(written: &str) -> Result<Account, String> {
+    if let Ok(number) = written.parse::<u32>()
+        && number <= ACCOUNT.max
+    {
+        return Ok(Account::Number(number));
+    }
+    let valid = |byte: u8| byte > b' ' && byte != b':' && byte != 0x7f;
+    if written.is_empty() || !written.bytes().all(valid) {
+        return Err(format!("must be a name or a number, is {written:?}"));
+    }
+    Ok(Account::Name(written.to_owned()))
 }
 
 /// Where a server is; a name is looked up later.
@@ -315,6 +330,16 @@ mod tests {
         assert_eq!(network("2001:db8::/32").unwrap().to_string(), "2001:db8::/32");
         assert!(network("10.0.0.1/8").unwrap_err().ends_with("write \"10.0.0.0/8\""));
         assert!(network("10.0.0.0/33").is_err() && network("x").is_err());
+    }
+
+    #[test]
+    fn users_and_groups() {
+        assert_eq!(account("www-data"), Ok(Account::Name("www-data".to_owned())));
+        assert_eq!(account("65534"), Ok(Account::Number(65_534)));
+        for written in ["", "a b", "a:b", "a\0", "\n"] {
+            let error = account(written).unwrap_err();
+            assert!(error.starts_with("must be a name or a number"), "{error}");
+        }
     }
 
     #[test]

@@ -232,6 +232,10 @@ fn cannot_listen(listener: &str, address: &Address, why: &io::Error) -> Failed {
     let hint = match why.kind() {
         io::ErrorKind::AddrInUse => "somebody listens there already, perhaps another ringway",
         io::ErrorKind::AddrNotAvailable => "this host does not have that address",
+        io::ErrorKind::PermissionDenied if matches!(address, Address::Unix(_)) => {
+            "permission denied (ringway's user must be allowed to write to its folder; a folder \
+             that is new with a reload needs a restart, or no sandbox)"
+        }
         io::ErrorKind::PermissionDenied => {
             "permission denied (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
         }

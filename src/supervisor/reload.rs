@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::{Again, Failed, Supervisor, lookup};
+use super::{Again, Failed, Supervisor, lookup, rights};
 use crate::config::{Config, Problems};
 use crate::edition::Edition;
 use crate::pool::ServerSpec;
@@ -65,6 +65,7 @@ impl Supervisor {
         if config.workers != before.config.workers {
             warn!("workers: takes effect with a restart");
         }
+        rights::warn_changed(&before.config, &config);
         let plan = self.listeners.plan(&config, self.workers.len())?;
         let now_ms = self.shared.clock.now_ms();
         let (placements, arriving) = self.listeners.adopt(plan, &config, now_ms);

@@ -20,6 +20,11 @@
 //! * Descriptors live in the worker's private table. An [`Fd`] is a number, dropping it closes
 //!   nothing, and it cannot leave its thread.
 
+// Who ringway is, and what it may still do.
+pub mod confine;
+pub mod privileges;
+pub mod seccomp;
+
 pub mod affinity;
 pub mod buffers;
 pub mod clock;

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use hashbrown::HashMap;
+use io_uring::register::Restriction;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue, types};
 use socket2::SockAddr;
@@ -30,6 +31,16 @@ const SUBMISSIONS: u32 = 1024;
 /// multishot accepts end.
 const COMPLETIONS: u32 = 16 * 1024;
 
+/// Operations this engine submits, and their names. Those that share a code are one to the kernel.
+const OPERATIONS: [(&str, u8); 6] = [
+    ("accept", opcode::AcceptMulti::CODE),
+    ("connect", opcode::Connect::CODE),
+    ("recv", opcode::Recv::CODE),
+    ("send", opcode::Send::CODE),
+    ("poll", opcode::PollAdd::CODE),
+    ("cancel", opcode::AsyncCancel::CODE),
+];
+
 /// IORING_RECVSEND_POLL_FIRST: arm the poll without trying first.
 const POLL_FIRST: u16 = 1;
 
@@ -49,12 +60,21 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Sets a ring up for the calling thread, which alone may use it.
-    pub fn new(peers: &[Address], options: TcpOptions, clock: Clock) -> io::Result<Self> {
+    /// Sets a ring up for the calling thread, which alone may use it. A `restricted` one takes the
+    /// operations of this engine and no others: seccomp would not see them.
+    pub fn new(
+        peers: &[Address],
+        options: TcpOptions,
+        clock: Clock,
+        restricted: bool,
+    ) -> io::Result<Self> {
+        // Restrictions are set while a ring is disabled. The thread that enables it is the one that
+        // may submit (IORING_SETUP_SINGLE_ISSUER).
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_submit_all()
+            .setup_r_disabled()
             .setup_cqsize(COMPLETIONS)
             .dontfork()
             .build(SUBMISSIONS)
@@ -62,6 +82,10 @@ impl Ring {
         probe(&ring)?;
         let buffers = Buffers::new()?;
         register(&ring, &buffers)?;
+        if restricted {
+            restrict(&ring)?;
+        }
+        ring.submitter().register_enable_rings()?;
         let peers: Vec<_> = boxed(peers)?.collect();
         let spares = socket::are_alike(&peers).then(Spares::default);
         let (sending, pipes) = (HashMap::new(), Pipes::default());
@@ -192,21 +216,23 @@ fn refused(error: io::Error) -> io::Error {
 fn probe(ring: &IoUring) -> io::Result<()> {
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe)?;
-    let needed = [
-        ("accept", opcode::AcceptMulti::CODE),
-        ("connect", opcode::Connect::CODE),
-        ("recv", opcode::Recv::CODE),
-        ("send", opcode::Send::CODE),
-        ("poll", opcode::PollAdd::CODE),
-        ("cancel", opcode::AsyncCancel::CODE),
-    ];
-    for (name, code) in needed {
+    for (name, code) in OPERATIONS {
         if !probe.is_supported(code) {
             let message = format!("io_uring here has no {name} operation");
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
     }
     Ok(())
+}
+
+/// The operations above, each perhaps with a buffer of the ring and with nothing else, and no
+/// registering of any kind once the ring is enabled (io_uring_register(2),
+/// IORING_REGISTER_RESTRICTIONS).
+fn restrict(ring: &IoUring) -> io::Result<()> {
+    let mut restrictions: Vec<_> =
+        OPERATIONS.iter().map(|&(_, code)| Restriction::sqe_op(code)).collect();
+    restrictions.push(Restriction::sqe_flags_allowed(squeue::Flags::BUFFER_SELECT.bits()));
+    ring.submitter().register_restrictions(&mut restrictions)
 }
 
 #[expect(unsafe_code, reason = "registers memory with the kernel")]
@@ -345,5 +371,49 @@ impl Engine for Ring {
 
     fn now_us(&mut self) -> u64 {
         self.clock.now_us()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LoopbackCongestion;
+    use crate::sys::Side;
+
+    fn ring(restricted: bool) -> Ring {
+        let loopback_congestion = LoopbackCongestion::System;
+        let options = TcpOptions { keep_alive: None, loopback_congestion };
+        Ring::new(&[], options, Clock::new(), restricted).unwrap()
+    }
+
+    /// What the kernel says to an entry, by errno.
+    fn asked(ring: &mut Ring, entry: squeue::Entry) -> Result<u32, Fault> {
+        let token = Token::new(0, 0, Kind::Cancel, Side::Client);
+        assert!(matches!(ring.push(entry, token), Submitted::Pending));
+        let mut completions = Vec::new();
+        ring.reap(None, &mut completions).unwrap();
+        completions[0].result
+    }
+
+    #[test]
+    fn a_restricted_ring_takes_no_other_operation_flag_or_registration() {
+        let open = || {
+            opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), c"/dev/null".as_ptr())
+                .flags(libc::O_RDONLY)
+                .build()
+        };
+        let denied = Err(Fault::Other(libc::EACCES));
+        let mut restricted = ring(true);
+        assert_eq!(asked(&mut restricted, open()), denied);
+        assert_eq!(asked(&mut restricted, opcode::Nop::new().build()), denied);
+        let poll = opcode::PollAdd::new(types::Fd(-1), 0).build();
+        assert_eq!(asked(&mut restricted, poll.clone().flags(squeue::Flags::ASYNC)), denied);
+        assert_ne!(asked(&mut restricted, poll), denied);
+        let registered = restricted.ring.submitter().register_probe(&mut Probe::new());
+        assert_eq!(registered.unwrap_err().raw_os_error(), Some(libc::EACCES));
+
+        let mut free = ring(false);
+        assert!(asked(&mut free, open()).is_ok());
+        assert!(free.ring.submitter().register_probe(&mut Probe::new()).is_ok());
     }
 }

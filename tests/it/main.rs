@@ -9,6 +9,7 @@ mod balance;
 mod bulk;
 mod client_address;
 mod closing;
+mod confinement;
 mod limits;
 mod nginx;
 mod one_request;

@@ -7,9 +7,9 @@
 mod listeners;
 mod pools;
 
-use super::file::{File, OrFalse, WorkersFile, WorkersWord};
+use super::file::{AccountFile, File, OrFalse, WorkersFile, WorkersWord};
 use super::problem::{Place, Report};
-use super::{Config, TcpKeepAlive, Workers};
+use super::{Account, Config, TcpKeepAlive, Workers, value};
 
 /// The configuration, right only when `report` has no problems.
 pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
@@ -26,6 +26,11 @@ pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
             probes: narrow(written.probes),
         }),
     };
+    let user = account(file.user.as_ref(), &root.key("user"), report);
+    let group = account(file.group.as_ref(), &root.key("group"), report);
+    if group.is_some() && file.user.is_none() {
+        report.problem(&root.key("group"), "needs \"user\"");
+    }
     Config {
         workers,
         listeners,
@@ -36,6 +41,16 @@ pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
         splice: file.splice,
         drain_timeout_ms: file.drain_timeout_ms,
         drain_window_ms: file.drain_window_ms,
+        user,
+        group,
+        sandbox: file.sandbox,
+    }
+}
+
+fn account(written: Option<&AccountFile>, place: &Place, report: &mut Report) -> Option<Account> {
+    match written? {
+        AccountFile::Number(number) => Some(Account::Number(*number)),
+        AccountFile::Name(name) => checked(value::account(name), place, report),
     }
 }
 

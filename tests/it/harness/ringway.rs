@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::thread;
 
@@ -16,15 +19,17 @@ use super::{Peer, Process, Response, eventually, get};
 pub(crate) struct Ringway {
     process: Process,
     listening: Vec<(String, String)>,
-    _files: Option<TempDir>,
+    _files: Vec<TempDir>,
 }
 
 /// What ringway is going to be started with.
 pub(crate) struct Setup {
     arguments: Vec<String>,
-    files: Option<TempDir>,
+    files: Vec<TempDir>,
     /// `ulimit -n`, where it is not the test's own.
     descriptors: Option<u32>,
+    /// Whom it is started as, where that is not the test's own user.
+    uid: Option<u32>,
 }
 
 /// The program under test; `RINGWAY_BIN` names another build.
@@ -33,9 +38,19 @@ pub(crate) fn program() -> String {
 }
 
 impl Setup {
+    fn of(arguments: Vec<String>) -> Self {
+        Self { arguments, files: Vec::new(), descriptors: None, uid: None }
+    }
+
     /// Further arguments.
     pub(crate) fn with<A: AsRef<str>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(|a| a.as_ref().to_owned()));
+        self
+    }
+
+    /// Under another user; needs root.
+    pub(crate) fn under(mut self, uid: u32) -> Self {
+        self.uid = Some(uid);
         self
     }
 
@@ -65,18 +80,34 @@ impl Setup {
         (status, process.stderr().join("\n"))
     }
 
-    fn spawn(mut self) -> (Process, Option<TempDir>) {
-        let has_workers = self.files.is_some() || self.arguments.iter().any(|a| a == "--workers");
-        if !has_workers {
+    fn spawn(mut self) -> (Process, Vec<TempDir>) {
+        // Flags instead of a file.
+        let has_flags = self.arguments.iter().any(|a| a == "--to");
+        if has_flags && !self.arguments.iter().any(|a| a == "--workers") {
             self.arguments.extend(["--workers".to_owned(), "2".to_owned()]);
         }
-        let (program, limit) = (program(), self.descriptors.map(|n| format!("--nofile={n}:{n}")));
+        let (mut program, limit) =
+            (program(), self.descriptors.map(|n| format!("--nofile={n}:{n}")));
         let mut arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        let Some(limit) = &limit else {
+        if let Some(limit) = &limit {
+            arguments.splice(0..0, [limit.as_str(), &program]);
+            return (Process::start("ringway", "prlimit", &arguments), self.files);
+        }
+        let Some(uid) = self.uid else {
             return (Process::start("ringway", &program, &arguments), self.files);
         };
-        arguments.splice(0..0, [limit.as_str(), &program]);
-        (Process::start("ringway", "prlimit", &arguments), self.files)
+        // Where the program was built, others may not look.
+        let copy = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o755))
+            .tempdir()
+            .expect("a directory for the program");
+        let path = copy.path().join("ringway");
+        std::fs::copy(&program, &path).expect("the program is copied");
+        program = path.to_str().expect("a path in UTF-8").to_owned();
+        let options = [format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".into()];
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        self.files.push(copy);
+        (Process::start_under("ringway", &options, &program, &arguments), self.files)
     }
 }
 
@@ -95,7 +126,7 @@ impl Ringway {
         for server in servers {
             arguments.extend(["--to".to_owned(), server.to_string()]);
         }
-        Setup { arguments, files: None, descriptors: None }
+        Setup::of(arguments)
     }
 
     /// From a configuration file.
@@ -105,7 +136,13 @@ impl Ringway {
         std::fs::write(&path, configuration.to_string()).expect("the file is written");
         let path = path.to_str().expect("a path in UTF-8").to_owned();
         let arguments = vec!["run".to_owned(), path];
-        Setup { arguments, files: Some(files), descriptors: None }
+        Setup { files: vec![files], ..Setup::of(arguments) }
+    }
+
+    /// From a configuration file of the test's own.
+    pub(crate) fn run(file: &Path) -> Setup {
+        let file = file.to_str().expect("a path in UTF-8").to_owned();
+        Setup::of(vec!["run".to_owned(), file])
     }
 
     /// The first address it listens on.
@@ -152,6 +189,31 @@ impl Ringway {
         eventually(&format!("the line of the session of {client}"), || {
             self.sessions().into_iter().find(|session| session.get("client") == client)
         })
+    }
+
+    /// The fields of an event that was logged before it was ready.
+    #[track_caller]
+    pub(crate) fn event(&self, name: &str) -> BTreeMap<String, String> {
+        let lines = self.process.stdout();
+        let line = lines.iter().find(|line| is_event(line, name));
+        fields(line.unwrap_or_else(|| panic!("no line of {name} in {lines:?}")))
+    }
+
+    /// Whether some line so far contains this.
+    pub(crate) fn said(&self, part: &str) -> bool {
+        self.process.stdout().iter().any(|line| line.contains(part))
+    }
+
+    /// What the kernel says of each of its threads (proc(5), /proc/PID/task/TID/status), by name.
+    pub(crate) fn threads(&self) -> Vec<BTreeMap<String, String>> {
+        let tasks = format!("/proc/{}/task", self.process.pid());
+        let tasks = std::fs::read_dir(tasks).expect("it runs");
+        let status = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("status"));
+        let threads = tasks.flatten().filter_map(|task| status(task).ok());
+        let field = |line: &str| {
+            line.split_once(":\t").map(|(name, value)| (name.to_owned(), value.to_owned()))
+        };
+        threads.map(|status| status.lines().filter_map(field).collect()).collect()
     }
 
     /// Sends it a signal.

@@ -1,0 +1,74 @@
+//! Who ringway is and what it may still do: the order in which it gives up the rest, and a line
+//! about it in the log.
+
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use super::{Failed, failed};
+use crate::config::{Address, Config};
+use crate::sys::confine::Sandbox;
+use crate::sys::privileges;
+
+/// Before anything is made that has an owner.
+pub(super) fn become_user(config: &Config) -> Result<(), Failed> {
+    if config.user.is_none() && privileges::is_root() {
+        warn!("runs as root: \"user\" in the configuration names somebody who may less");
+    }
+    privileges::assume(config.user.as_ref(), config.group.as_ref())
+        .map_err(|refused| Failed { what: refused.key.to_owned(), why: refused.why })
+}
+
+/// Closes what need not be open from here on. Editors replace a file rather than write to it, so
+/// the folder of the configuration is what stays readable.
+pub(super) fn sandbox(config: &Config, file: Option<&Path>) -> Result<Sandbox, Failed> {
+    if !config.sandbox {
+        return Ok(Sandbox::off());
+    }
+    let mut readable = Vec::new();
+    if let Some(file) = file {
+        // Where it is a link, to where that leads as well.
+        let target = file.canonicalize().ok();
+        readable.extend([Some(file), target.as_deref()].into_iter().flatten().filter_map(folder));
+    }
+    let bound = config.listeners.iter().flat_map(|listener| &listener.bind);
+    let sockets: Vec<_> = bound
+        .filter_map(|address| match address {
+            Address::Unix(path) => folder(path),
+            Address::Tcp(_) => None,
+        })
+        .collect();
+    Sandbox::new(&readable, &sockets).map_err(failed("sandbox"))
+}
+
+fn folder(file: &Path) -> Option<PathBuf> {
+    let folder = file.parent()?;
+    Some(if folder.as_os_str().is_empty() { ".".into() } else { folder.to_owned() })
+}
+
+/// What is in force, in one line; asked while the kernel may still be asked.
+pub(super) fn tell(sandbox: Sandbox) {
+    let (identity, landlock) = (privileges::identity(), sandbox.landlock());
+    let rings = if sandbox.restricts_rings() { "workers" } else { "off" };
+    info!(
+        user = %identity.user(),
+        capabilities = %identity.capabilities(),
+        no_new_privs = true,
+        %landlock,
+        seccomp = %sandbox.seccomp(),
+        restricted_rings = %rings,
+        "confined"
+    );
+}
+
+/// Keys of a new configuration that nothing can be done about any more.
+pub(super) fn warn_changed(before: &Config, config: &Config) {
+    let changed = [
+        ("user", config.user != before.user),
+        ("group", config.group != before.group),
+        ("sandbox", config.sandbox != before.sandbox),
+    ];
+    for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
+        warn!("{key}: takes effect with a restart");
+    }
+}
