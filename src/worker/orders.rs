@@ -184,9 +184,8 @@ impl<E: Engine> Worker<E> {
         let left = draining.left.as_mut().expect("filled above");
         let mut ids = left.split_off((draining.total - due).min(left.len()));
         if due == draining.total {
-            // Whoever has come since, too.
+            // Whoever has come since, too, and whoever is still to come.
             ids = self.slots.ids();
-            self.draining = None;
         }
         for id in ids {
             self.step(id, Event::Stop);

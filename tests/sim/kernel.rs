@@ -19,6 +19,7 @@ use ringway::sys::{
     Submitted, Token,
 };
 
+use crate::editions::Editions;
 use crate::link::{Draws, Link};
 use crate::script::Script;
 
@@ -89,16 +90,14 @@ pub(crate) struct World {
     pub(crate) stopping: bool,
     /// The mailbox is readable.
     pub(crate) rung: bool,
-    /// Server addresses the worker knows.
-    pub(crate) peers: u32,
+    /// Whether the server of a peer speaks anything, for those the worker knows.
+    pub(crate) speaks_anything: Vec<bool>,
     /// Listening sockets on their way to the worker.
     pub(crate) sent: VecDeque<i32>,
     pub(crate) links: Vec<Link>,
     pub(crate) backlog: Vec<VecDeque<usize>>,
     /// Client and server link of each session, by slot and generation.
     pub(crate) sessions: BTreeMap<(u32, u16), [Option<usize>; 2]>,
-    /// Which script the server of a peer follows.
-    pub(crate) server_script: fn(&mut Random, u64, PeerId, u64) -> Script,
     sockets: BTreeMap<i32, Socket>,
     next_fd: i32,
     buffers: Vec<Holder>,
@@ -109,20 +108,16 @@ pub(crate) struct World {
 }
 
 /// Descriptors of listeners start here; the mailbox and the post are below.
-pub(crate) const LISTENERS_AT: i32 = 10;
+const LISTENERS_AT: i32 = 10;
 pub(crate) const MAILBOX: i32 = LISTENERS_AT - 1;
 pub(crate) const POST: i32 = MAILBOX - 1;
-const SOCKETS_AT: i32 = 1000;
+const SOCKETS_AT: i32 = 100_000;
 
 /// Microseconds a connect may take (`connect_timeout_ms` by default), and some ticks of a timer.
 const CONNECT_MAX_US: u64 = 2_050_000;
 
 impl World {
-    pub(crate) fn new(
-        seed: u64,
-        machine: Machine,
-        server_script: fn(&mut Random, u64, PeerId, u64) -> Script,
-    ) -> Self {
+    pub(crate) fn new(seed: u64, machine: Machine) -> Self {
         Self {
             random: Random::new(seed),
             buffers: vec![Holder::Kernel; machine.buffers],
@@ -131,12 +126,11 @@ impl World {
             finish: None,
             stopping: false,
             rung: false,
-            peers: 0,
+            speaks_anything: Vec::new(),
             sent: VecDeque::new(),
             links: Vec::new(),
             backlog: Vec::new(),
             sessions: BTreeMap::new(),
-            server_script,
             sockets: BTreeMap::new(),
             next_fd: SOCKETS_AT,
             pipes: Vec::new(),
@@ -151,13 +145,26 @@ impl World {
     }
 
     /// Somebody listens at this number of the backlog.
-    pub(crate) fn listen(&mut self, number: usize) -> i32 {
+    pub(crate) fn listen(&mut self, number: usize) -> Fd {
         let fd = LISTENERS_AT + number as i32;
         assert!(self.sockets.insert(fd, Socket { link: None, shut: false }).is_none());
         if self.backlog.len() <= number {
             self.backlog.resize_with(number + 1, VecDeque::new);
         }
-        fd
+        Fd::new(fd)
+    }
+
+    /// The worker learns of these addresses.
+    pub(crate) fn learn(&mut self, peers: &[Address]) {
+        self.speaks_anything.extend(peers.iter().map(Editions::speaks_anything));
+    }
+
+    fn server_script(&mut self, peer: PeerId) -> Script {
+        if self.speaks_anything[peer.0 as usize] {
+            Script::raw(&mut self.random, self.now_us, self.machine.bulk)
+        } else {
+            Script::server(&mut self.random, self.now_us)
+        }
     }
 
     /// Nothing of the worker's is left.

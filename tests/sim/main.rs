@@ -4,6 +4,7 @@
 //! kernel of the simulation checks the contract of `ringway::sys` at every step, and the last act
 //! is emptiness. `SIM_SEED=n` replays one seed, `SIM_SEEDS=n` tries that many (256).
 
+mod editions;
 mod kernel;
 mod link;
 mod proof;
@@ -16,73 +17,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel, sync_channel};
 
-use ringway::config;
-use ringway::edition::Edition;
-use ringway::pool::{Peers, Pool, ServerSpec};
+use ringway::pool::Pool;
 use ringway::random::Random;
 use ringway::session::CloseReason;
 use ringway::sys::mailbox::Mailbox;
-use ringway::sys::{Fd, PeerId, Side};
-use ringway::worker::{ListenerNumber, Order, Placement, Records, Setup, Shared, Worker};
+use ringway::sys::{Fd, Side};
+use ringway::worker::{Order, Records, Setup, Shared, Worker};
 
+use editions::Editions;
 use kernel::{Kernel, MAILBOX, Machine, POST, World};
 use link::{Draws, Link};
 use script::Script;
-
-/// Listeners 0 and 1 carry any bytes, the others HTTP.
-const RAW_LISTENERS: usize = 2;
-
-/// The listeners whose connections carry one request.
-const ONE_REQUEST_LISTENERS: [usize; 2] = [2, 3];
-
-/// Servers of the first pool, which speak anything.
-const RAW_SERVERS: u32 = 3;
-
-const CONFIG: &str = r#"{
-    "listeners": [
-        { "name": "none", "bind": "127.0.0.1:1", "peek": "none", "pool": "raw" },
-        { "name": "auto", "bind": "127.0.0.1:2", "peek": "auto", "pool": "raw" },
-        { "name": "sid", "bind": "127.0.0.1:3", "peek": "http", "pool": "sid" },
-        { "name": "cookie", "bind": "127.0.0.1:4", "peek": "http", "pool": "cookie",
-          "keep_alive": "one_request" },
-        { "name": "insert", "bind": "127.0.0.1:5", "peek": "http", "pool": "insert",
-          "keep_alive": "trust" },
-    ],
-    "pools": {
-        "raw": { "balance": "least_conn", "connect_timeout_ms": 300,
-                 "servers": ["10.1.0.1:1", "10.1.0.2:1", "10.1.0.3:1"] },
-        "sid": { "sticky": "socketio", "servers": ["10.2.0.1:1", "10.2.0.2:1"] },
-        "cookie": { "sticky": { "by": "cookie", "name": "srv", "learn": true },
-                    "servers": ["10.3.0.1:1", "10.3.0.2:1"] },
-        "insert": { "sticky": { "by": "insert", "name": "srv", "secret": "secret" },
-                    "servers": ["10.4.0.1:1", "10.4.0.2:1"] },
-    },
-}"#;
-
-fn server_script(random: &mut Random, now_us: u64, peer: PeerId, bulk: u64) -> Script {
-    if peer.0 < RAW_SERVERS {
-        Script::raw(random, now_us, bulk)
-    } else {
-        Script::server(random, now_us)
-    }
-}
-
-/// The edition behind that one.
-fn edition(before: Option<&Edition>, text: &str, peers: &mut Peers) -> Arc<Edition> {
-    let config = config::parse(text).expect("the configuration is right").config;
-    let servers = |pool: &config::Pool| {
-        let server = |server: &config::Server| {
-            let config::ServerAddress::Address(address) = &server.address else {
-                unreachable!("addresses only")
-            };
-            let (id, weight, backup) = (server.id.clone(), server.weight, server.backup);
-            ServerSpec { address: address.clone(), id, weight, backup }
-        };
-        pool.servers.iter().map(server).collect()
-    };
-    let servers = config.pools.iter().map(servers).collect();
-    Arc::new(Edition::succeeding(before, config, servers, peers, 0))
-}
 
 fn machine(random: &mut Random) -> Machine {
     let is_bulk = random.one_in(32);
@@ -104,6 +49,9 @@ struct Simulation {
     world: Rc<RefCell<World>>,
     shared: Arc<Shared>,
     worker: Worker<Kernel>,
+    editions: Editions,
+    /// One turn in so many brings a reload; 0: none does.
+    reloads: u64,
     orders: Sender<Order>,
     arrivals: u64,
 }
@@ -111,16 +59,12 @@ struct Simulation {
 impl Simulation {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let edition = edition(None, CONFIG, &mut Peers::default());
-        let shared = Arc::new(Shared::new(Arc::clone(&edition), 1));
         let machine = machine(&mut random);
-        let mut world = World::new(random.next(), machine, server_script);
-        let listener = |number: usize| {
-            let place =
-                Placement { number: ListenerNumber(number as u32), listener: number as u16 };
-            (place, Fd::new(world.listen(number)))
-        };
-        let listeners = (0..edition.config.listeners.len()).map(listener).collect();
+        let mut world = World::new(random.next(), machine);
+        let mut editions = Editions::default();
+        let listeners = editions.first(&mut random, &mut world);
+        let edition = editions.current();
+        let shared = Arc::new(Shared::new(Arc::clone(&edition), 1));
         let world = Rc::new(RefCell::new(world));
         let (sender, _) = sync_channel(1);
         let (orders_to, orders) = channel();
@@ -139,7 +83,8 @@ impl Simulation {
         };
         let worker = Worker::new(Kernel::new(Rc::clone(&world)), Arc::clone(&shared), setup);
         let arrivals = 1 + random.below(80);
-        Self { world, shared, worker, orders: orders_to, arrivals }
+        let reloads = if random.one_in(2) { 0 } else { 4 + random.below(200) };
+        Self { world, shared, worker, editions, reloads, orders: orders_to, arrivals }
     }
 
     /// Lets somebody in, now and then many at once.
@@ -155,16 +100,17 @@ impl Simulation {
 
     fn arrive_at_once(&mut self, count: u64) {
         let world = &mut *self.world.borrow_mut();
+        let open = self.editions.open();
         for _ in 0..count {
-            let listener = world.random.below(world.backlog.len() as u64) as usize;
+            let listener = open[world.random.below(open.len() as u64) as usize];
             let (random, now_us) = (&mut world.random, world.now_us);
-            let script = if listener < RAW_LISTENERS {
+            let script = if self.editions.is_raw(listener) {
                 Script::raw(random, now_us, world.machine.bulk)
             } else {
                 Script::request(random, now_us)
             };
             let mut link = Link::new(Side::Client, script, random, world.machine.window_max);
-            link.one_request = ONE_REQUEST_LISTENERS.contains(&listener);
+            link.one_request = self.editions.is_one_request(listener);
             world.links.push(link);
             world.backlog[listener].push_back(world.links.len() - 1);
         }
@@ -173,8 +119,22 @@ impl Simulation {
     fn turns(&mut self, count: u64) {
         for _ in 0..count {
             self.arrive();
+            self.reload();
             self.worker.turn().expect("the simulated kernel never fails");
             proof::check(&mut self.world.borrow_mut());
+        }
+    }
+
+    /// Brings another edition now and then, and has listeners closed that have run empty.
+    fn reload(&mut self) {
+        if self.reloads > 0 && self.world.borrow_mut().random.one_in(self.reloads) {
+            let mut random = Random::new(self.world.borrow_mut().random.next());
+            let reload = self.editions.next(&mut random, &mut self.world.borrow_mut());
+            self.order(Order::Reload(Box::new(reload)));
+        }
+        let left = self.editions.left(&self.world.borrow());
+        if !left.is_empty() {
+            self.order(Order::Forget(left));
         }
     }
 
@@ -209,24 +169,45 @@ impl Simulation {
         );
     }
 
-    /// The worker is stopped; the last act is emptiness.
+    /// The worker is stopped, at once or after a while; the last act is emptiness.
     fn stop(mut self) -> u64 {
         self.arrive_at_once(self.arrivals);
-        self.order(Order::Stop);
-        self.world.borrow_mut().stopping = true;
-        for _ in 0..10_000 {
+        let (drains, from_us, window_us) = {
+            let world = &mut *self.world.borrow_mut();
+            let from_us = world.now_us + world.random.below(3_000_000);
+            world.stopping = true;
+            (world.random.one_in(2), from_us, world.random.below(2_000_000))
+        };
+        if drains {
+            self.editions.leave();
+            self.order(Order::Drain { from_us, window_us });
+        } else {
+            self.order(Order::Stop);
+        }
+        self.reloads = 0;
+        for _ in 0..20_000 {
             if self.worker.is_over() {
                 break;
+            }
+            if drains {
+                self.reload();
             }
             self.worker.turn().expect("the simulated kernel never fails");
         }
         assert!(self.worker.is_over(), "the worker does not stop: {}", self.world.borrow());
         self.world.borrow().assert_empty();
-        assert_eq!(self.shared.counters[0].accepted(), self.closed(), "accepted == Σ closed");
-        for server in self.shared.edition().pools.iter().flat_map(Pool::servers) {
-            assert_eq!(server.live(), 0, "{server:?} counts sessions that ended");
+        let closed = self.closed();
+        assert_eq!(self.shared.counters[0].accepted(), closed, "accepted == Σ closed");
+        drop((self.worker, self.shared));
+        let current = self.editions.current();
+        for edition in self.editions.all {
+            for server in edition.pools.iter().flat_map(Pool::servers) {
+                assert_eq!(server.live(), 0, "{server:?} counts sessions that ended");
+            }
+            let expected = 1 + usize::from(edition.number == current.number);
+            assert_eq!(Arc::strong_count(&edition), expected, "an old edition is still kept");
         }
-        self.closed()
+        closed
     }
 }
 

@@ -61,6 +61,7 @@ impl World {
     }
 
     fn accept(&mut self, token: Token, listener: Fd, once: bool) -> Attempt {
+        assert!(self.sockets.contains_key(&listener.number()), "accept on a closed descriptor");
         let number = (listener.number() - LISTENERS_AT) as usize;
         if !self.stopping && self.random.one_in(self.machine.shortage * 4) {
             let fault = if self.random.one_in(2) { Fault::NoDescriptors } else { Fault::Aborted };
@@ -78,8 +79,7 @@ impl World {
         let Op::Connect { peer, .. } = pending.op else { unreachable!("a connect") };
         match pending.fate {
             Fate::Stands { at_us } if at_us <= self.now_us => {
-                let script =
-                    (self.server_script)(&mut self.random, self.now_us, peer, self.machine.bulk);
+                let script = self.server_script(peer);
                 let window_max = self.machine.window_max;
                 let mut link = Link::new(Side::Server, script, &mut self.random, window_max);
                 link.session = Some((token.slot(), token.generation()));

@@ -82,7 +82,7 @@ impl Engine for Kernel {
     }
 
     fn adopt(&mut self, peers: &[Address], _: TcpOptions) -> io::Result<()> {
-        self.world.borrow_mut().peers += peers.len() as u32;
+        self.world.borrow_mut().learn(peers);
         Ok(())
     }
 
