@@ -8,6 +8,8 @@ DESTDIR ?=
 # Passed on to `ringway demo` by `make run`, e.g. ARGS='--listen 127.0.0.1:9000', and by `make
 # bench` to the benchmark, e.g. ARGS='--only bulk,close --pieces 5'.
 ARGS ?=
+# Seeds that `make sim` tries.
+SEEDS ?= 10000
 # Sessions that `make scale` holds, and further options, e.g. SCALE='--every 0 --hold 120'.
 N ?= 100000
 SCALE ?=
@@ -17,7 +19,7 @@ RUST_TEST_THREADS ?= 4
 export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint loom bench bench-quick bench-core scale install tools
+.PHONY: help run build test lint sim loom bench bench-quick bench-core scale install tools
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,6 +38,9 @@ lint: tools ## formatting, clippy and rustdoc, all without a warning
 	$(CARGO) fmt --check
 	$(CARGO) clippy --profile fast --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --profile fast --no-deps --locked
+
+sim: tools ## SEEDS (10,000) seeds of the simulated kernel; SIM_SEED=17 replays one
+	SIM_SEEDS=$(SEEDS) $(CARGO) test --profile fast --locked --test sim -- --nocapture
 
 loom: tools ## every interleaving of the counts that all workers share
 	RUSTFLAGS="--cfg ringway_loom" CARGO_TARGET_DIR=$(TARGET)/loom \

@@ -21,6 +21,8 @@ mod schedule;
 mod server;
 mod sticky;
 #[cfg(all(test, not(ringway_loom)))]
+mod succession_tests;
+#[cfg(all(test, not(ringway_loom)))]
 mod tests;
 mod tokens;
 mod tried;

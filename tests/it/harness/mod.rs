@@ -14,7 +14,7 @@ mod stream;
 
 pub(crate) use hello::client_hello;
 pub(crate) use http::{HttpServer, Response, get};
-pub(crate) use peer::Peer;
+pub(crate) use peer::{Connecting, Peer};
 pub(crate) use process::Process;
 pub(crate) use real::{json_line, node_script, port_of, python_script};
 pub(crate) use ringway::Ringway;

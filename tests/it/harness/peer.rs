@@ -266,6 +266,29 @@ impl Write for Peer {
     }
 }
 
+/// A connection on its way, whether or not there is room for it yet.
+pub(crate) struct Connecting(TcpStream);
+
+impl Connecting {
+    pub(crate) fn to(address: SocketAddr) -> Self {
+        let socket =
+            Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
+                .expect("a socket");
+        socket.set_nonblocking(true).expect("non-blocking");
+        // It goes on without us, and tells the reader of the stream if it fails.
+        let _ = socket.connect(&address.into());
+        Self(socket.into())
+    }
+
+    /// Waits for it.
+    pub(crate) fn connected(self) -> Peer {
+        let writable = PollFlags::POLLOUT;
+        nix::poll::poll(&mut [PollFd::new(self.0.as_fd(), writable)], 30_000u16).expect("poll");
+        self.0.set_nonblocking(false).expect("blocking");
+        Peer::tcp(self.0)
+    }
+}
+
 /// Small kernel buffers at both ends of a connection, so that little fits between a writer and a
 /// stalled reader: the segment size is Ethernet's, since the kernel reserves for the send buffer by
 /// segments, and those of the loopback device are 64 KiB long. To be called before connect or

@@ -10,6 +10,7 @@ use std::process::ExitStatus;
 use std::thread;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -19,7 +20,7 @@ use super::{Peer, Process, Response, eventually, get};
 pub(crate) struct Ringway {
     process: Process,
     listening: Vec<(String, String)>,
-    _files: Vec<TempDir>,
+    files: Vec<TempDir>,
 }
 
 /// What ringway is going to be started with.
@@ -31,6 +32,9 @@ pub(crate) struct Setup {
     /// Whom it is started as, where that is not the test's own user.
     uid: Option<u32>,
 }
+
+/// Name of the configuration file.
+const FILE: &str = "ringway.json";
 
 /// The program under test; `RINGWAY_BIN` names another build.
 pub(crate) fn program() -> String {
@@ -70,7 +74,7 @@ impl Setup {
             let fields = fields(line);
             (fields["listener"].clone(), fields["address"].clone())
         });
-        Ringway { listening: listening.collect(), process, _files: files }
+        Ringway { listening: listening.collect(), process, files }
     }
 
     /// Starts it where it must refuse: its exit status and what it said to stderr.
@@ -132,7 +136,7 @@ impl Ringway {
     /// From a configuration file.
     pub(crate) fn configured(configuration: &Value) -> Setup {
         let files = tempfile::tempdir().expect("a directory for the file");
-        let path = files.path().join("ringway.json");
+        let path = files.path().join(FILE);
         std::fs::write(&path, configuration.to_string()).expect("the file is written");
         let path = path.to_str().expect("a path in UTF-8").to_owned();
         let arguments = vec!["run".to_owned(), path];
@@ -216,6 +220,48 @@ impl Ringway {
         threads.map(|status| status.lines().filter_map(field).collect()).collect()
     }
 
+    /// Writes another configuration file and has it read; whether it was put in force.
+    pub(crate) fn reload(&self, configuration: &Value) -> bool {
+        self.reload_text(&configuration.to_string())
+    }
+
+    pub(crate) fn reload_text(&self, configuration: &str) -> bool {
+        let files = self.files.first().expect("it was started from a file");
+        std::fs::write(files.path().join(FILE), configuration).expect("the file is written");
+        let before = self.reloads().len();
+        self.signal(Signal::SIGHUP);
+        eventually("the end of a reload", || self.reloads().get(before).copied())
+    }
+
+    /// Reloads so far: whether the file was put in force.
+    fn reloads(&self) -> Vec<bool> {
+        let lines = self.process.stdout();
+        let ends = lines.iter().filter_map(|line| {
+            let is_refused = line.contains("not reloaded");
+            (is_refused || is_event(line, "reloaded")).then_some(!is_refused)
+        });
+        ends.collect()
+    }
+
+    /// Everything it has said at this level.
+    pub(crate) fn lines_at(&self, level: &str) -> String {
+        let lines = self.process.stdout();
+        let said = lines.iter().filter(|l| l.split_ascii_whitespace().nth(1) == Some(level));
+        said.map(|line| format!("{line}\n")).collect()
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    /// Waits for its end, which must be a good one: the fields of its last words.
+    pub(crate) fn wait(&mut self) -> BTreeMap<String, String> {
+        self.process.succeed();
+        let lines = self.process.stdout();
+        let last = lines.iter().rfind(|line| is_event(line, "stopped")).expect("last words");
+        fields(last)
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
@@ -228,10 +274,7 @@ impl Ringway {
 
     pub(crate) fn stop_with(&mut self, signal: Signal) -> BTreeMap<String, String> {
         self.process.signal(signal);
-        self.process.succeed();
-        let lines = self.process.stdout();
-        let last = lines.iter().rfind(|line| is_event(line, "stopped")).expect("last words");
-        fields(last)
+        self.wait()
     }
 }
 
@@ -245,7 +288,9 @@ impl Drop for Ringway {
         let sessions = self.sessions().len().to_string();
         assert_eq!(last["closed"], sessions, "every closed session has its line");
         for line in self.process.stderr().iter().chain(&self.process.stdout()) {
-            assert!(!line.contains("panicked") && !line.contains(" ERROR "), "{line}");
+            assert!(!line.contains("panicked"), "{line}");
+            let is_refusal = !self.reloads().iter().all(|&reloaded| reloaded);
+            assert!(is_refusal || !line.contains(" ERROR "), "{line}");
         }
     }
 }
