@@ -228,7 +228,7 @@ fn reloads_under_load_lose_nothing_and_keep_nothing() {
     let changed = |round: usize| {
         let mut list = vec![json!(servers[0].address())];
         for (number, server) in servers.iter().enumerate().skip(1) {
-            if (round + number) % 3 != 0 {
+            if !(round + number).is_multiple_of(3) {
                 list.push(json!({"address": server.address(), "weight": 1 + (round % 4)}));
             }
         }
