@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::Failed;
 use crate::config::{Address, Config};
@@ -122,6 +122,11 @@ impl Listeners {
         (placements, arriving)
     }
 
+    /// Says where these listen.
+    pub(super) fn announce(&self, numbers: &[ListenerNumber]) {
+        self.all.iter().filter(|bound| numbers.contains(&bound.number)).for_each(Bound::announce);
+    }
+
     /// Everything leaves.
     pub(super) fn leave(&mut self, now_ms: u64) {
         self.all.iter_mut().for_each(|bound| bound.leave(now_ms));
@@ -160,6 +165,9 @@ impl Bound {
     }
 
     fn stay(&mut self, config: &Config) {
+        if self.leaves_ms.is_some() {
+            self.announce();
+        }
         let Address::Tcp(address) = self.address else { return };
         for socket in &self.sockets {
             let result = socket::reconfigure(socket, address.ip(), TcpOptions::of(config));
@@ -174,10 +182,15 @@ impl Bound {
         self.leaves_ms = None;
     }
 
+    fn announce(&self) {
+        info!(listener = %self.name, address = %self.address, "listening");
+    }
+
     fn leave(&mut self, now_ms: u64) {
         if self.leaves_ms.is_some() {
             return;
         }
+        info!(listener = %self.name, address = %self.address, "no longer listening");
         self.leaves_ms = Some(now_ms + LEAVING_MS);
         self.remove_path();
         let Address::Tcp(address) = self.address else { return };

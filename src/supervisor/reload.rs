@@ -52,8 +52,8 @@ impl Supervisor {
         }
         match prepared.and_then(|prepared| self.replace(prepared).map_err(Refused::Failures)) {
             Ok(edition) => {
-                let number = edition.number;
-                info!(edition = number, "reloaded");
+                let (listeners, pools) = (edition.config.listeners.len(), edition.pools.len());
+                info!(edition = edition.number, listeners, pools, "reloaded");
             }
             Err(refused) => refused.tell(),
         }
@@ -69,6 +69,7 @@ impl Supervisor {
         let plan = self.listeners.plan(&config, self.workers.len())?;
         let now_ms = self.shared.clock.now_ms();
         let (placements, arriving) = self.listeners.adopt(plan, &config, now_ms);
+        self.listeners.announce(&arriving);
         let known = self.peers.len();
         let seed = clock::seed();
         let edition = Edition::succeeding(Some(&before), config, servers, &mut self.peers, seed);

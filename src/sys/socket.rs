@@ -274,20 +274,22 @@ mod tests {
     fn who_waits_is_not_disturbed_by_a_listener_that_turns_others_away() {
         let options =
             TcpOptions { keep_alive: None, loopback_congestion: LoopbackCongestion::Reno };
-        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), options).unwrap();
-        let address = SockRef::from(&listener).local_addr().unwrap();
-        let connect = || {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.connect_timeout(&address, Duration::from_millis(300)).map(|()| socket)
-        };
-        let waiting = connect().unwrap();
-        turn_away(&listener).unwrap();
-        assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::TimedOut);
-        let (accepted, _) = SockRef::from(&listener).accept().unwrap();
-        assert_eq!(accepted.send(b"a").unwrap(), 1);
-        assert_eq!(waiting.recv(&mut [std::mem::MaybeUninit::uninit()]).unwrap(), 1);
-        let_in(&listener).unwrap();
-        connect().unwrap();
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = listen_tcp(address.parse().unwrap(), options).unwrap();
+            let address = SockRef::from(&listener).local_addr().unwrap();
+            let connect = || {
+                let socket = Socket::new(address.domain(), Type::STREAM, None).unwrap();
+                socket.connect_timeout(&address, Duration::from_millis(300)).map(|()| socket)
+            };
+            let waiting = connect().unwrap();
+            turn_away(&listener).unwrap();
+            assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::TimedOut);
+            let (accepted, _) = SockRef::from(&listener).accept().unwrap();
+            assert_eq!(accepted.send(b"a").unwrap(), 1);
+            assert_eq!(waiting.recv(&mut [std::mem::MaybeUninit::uninit()]).unwrap(), 1);
+            let_in(&listener).unwrap();
+            connect().unwrap();
+        }
     }
 
     #[test]
