@@ -28,6 +28,7 @@ pub mod seccomp;
 pub mod affinity;
 pub mod buffers;
 pub mod clock;
+pub mod direct;
 pub mod errno;
 pub mod mailbox;
 pub mod pipes;

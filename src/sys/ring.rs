@@ -10,17 +10,16 @@ use hashbrown::HashMap;
 use io_uring::register::Restriction;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue, types};
-use socket2::SockAddr;
 
 use super::buffers::{BUFFER_SIZE, BUFFERS, BufferId, Buffers, GROUP};
 use super::clock::Clock;
+use super::direct::Direct;
 use super::errno::Fault;
-use super::pipes::{PIPE_SIZE, Pipes};
+use super::pipes::PIPE_SIZE;
 use super::socket::TcpOptions;
-use super::spares::Spares;
 use super::{
-    Completion, Engine, Farewell, Fd, Kind, Op, Patience, PeerId, Readiness, Submitted, Token,
-    mailbox, post, socket,
+    Completion, Engine, Fd, Kind, Op, Patience, PeerId, Readiness, Submitted, Token, mailbox, post,
+    socket,
 };
 use crate::config::Address;
 
@@ -44,19 +43,14 @@ const OPERATIONS: [(&str, u8); 6] = [
 /// IORING_RECVSEND_POLL_FIRST: arm the poll without trying first.
 const POLL_FIRST: u16 = 1;
 
-/// A ring, its buffers and its pipes.
+/// A ring, its buffers, and what needs no ring.
 pub struct Ring {
     // Dropped in this order: the ring first, since it writes to the others' memory.
     ring: IoUring,
     sending: HashMap<Token, Vec<u8>>,
     buffers: Buffers,
-    #[expect(clippy::vec_box, reason = "entries not handed over yet point to them")]
-    peers: Vec<Box<SockAddr>>,
-    pipes: Pipes,
-    /// Where all peers want the same kind of socket, so that any spare serves any of them.
-    spares: Option<Spares>,
+    direct: Direct,
     clock: Clock,
-    options: TcpOptions,
 }
 
 impl Ring {
@@ -86,10 +80,8 @@ impl Ring {
             restrict(&ring)?;
         }
         ring.submitter().register_enable_rings()?;
-        let peers: Vec<_> = boxed(peers)?.collect();
-        let spares = socket::are_alike(&peers).then(Spares::default);
-        let (sending, pipes) = (HashMap::new(), Pipes::default());
-        Ok(Self { ring, sending, buffers, peers, pipes, spares, clock, options })
+        let direct = Direct::new(peers, options)?;
+        Ok(Self { ring, sending: HashMap::new(), buffers, direct, clock })
     }
 
     #[expect(unsafe_code, reason = "the kernel reads and writes what an entry points to")]
@@ -108,17 +100,6 @@ impl Ring {
                 }
             }
         }
-    }
-
-    fn open(&mut self, peer: PeerId, data_in_hand: bool) -> Result<u32, Fault> {
-        let opened = match self.spares.as_mut().and_then(Spares::take) {
-            Some(spare) => spare,
-            None => socket::open(&self.peers[peer.0 as usize], self.options)?,
-        };
-        if data_in_hand {
-            socket::acknowledge_with_data(opened);
-        }
-        Ok(opened.number().cast_unsigned())
     }
 
     fn receive(&mut self, token: Token, socket: Fd, patience: Patience) -> Submitted {
@@ -166,7 +147,7 @@ impl Ring {
     }
 
     fn connect(&mut self, token: Token, socket: Fd, peer: PeerId) -> Submitted {
-        let address = &self.peers[peer.0 as usize];
+        let address = self.direct.peer(peer);
         let entry = opcode::Connect::new(
             types::Fd(socket.number()),
             address.as_ptr().cast(),
@@ -190,12 +171,6 @@ fn complete(sending: &mut HashMap<Token, Vec<u8>>, entry: &cqueue::Entry) -> Com
         more: cqueue::more(entry.flags()),
         unread: cqueue::sock_nonempty(entry.flags()),
     }
-}
-
-/// Each where it stays, however many follow.
-fn boxed(peers: &[Address]) -> io::Result<impl Iterator<Item = Box<SockAddr>>> {
-    let peers: Vec<_> = peers.iter().map(socket::sock_addr).collect::<io::Result<_>>()?;
-    Ok(peers.into_iter().map(Box::new))
 }
 
 /// What a refusal of io_uring_setup(2) means to whoever runs this.
@@ -259,7 +234,6 @@ impl Engine for Ring {
                     .build();
                 self.push(entry, token)
             }
-            Op::Open { peer, data_in_hand } => Submitted::Done(self.open(peer, data_in_hand)),
             Op::Connect { socket, peer } => self.connect(token, socket, peer),
             Op::Receive { socket, patience } => self.receive(token, socket, patience),
             Op::Send { socket, buffer, from, to } => self.send(token, socket, buffer, from, to),
@@ -274,28 +248,7 @@ impl Engine for Ring {
             Op::Cancel { target } => {
                 self.push(opcode::AsyncCancel::new(target.bits()).build(), token)
             }
-            Op::TakePipe => Submitted::Done(self.pipes.take().map(|pipe| pipe.0)),
-            Op::ReturnPipe { pipe, empty } => {
-                self.pipes.give_back(pipe, empty);
-                Submitted::Done(Ok(0))
-            }
-            Op::SpliceIn { socket, pipe, most } => {
-                let to = self.pipes.writer(pipe);
-                Submitted::Done(socket::splice(socket.number(), to, most))
-            }
-            Op::SpliceOut { pipe, socket, exactly } => {
-                let from = self.pipes.reader(pipe);
-                Submitted::Done(socket::splice(from, socket.number(), exactly))
-            }
-            Op::Unsent { socket } => Submitted::Done(socket::unsent(socket)),
-            Op::Shutdown { socket } => Submitted::Done(socket::shutdown_write(socket)),
-            Op::Close { socket, farewell } => {
-                match &mut self.spares {
-                    Some(spares) if farewell == Farewell::Ended => spares.put(socket),
-                    _ => socket::close(socket, farewell),
-                }
-                Submitted::Done(Ok(0))
-            }
+            at_once => Submitted::Done(self.direct.perform(&at_once)),
         }
     }
 
@@ -351,14 +304,7 @@ impl Engine for Ring {
     }
 
     fn adopt(&mut self, peers: &[Address], options: TcpOptions) -> io::Result<()> {
-        self.peers.extend(boxed(peers)?);
-        let serves = self.options == options && socket::are_alike(&self.peers);
-        self.options = options;
-        self.spares = match self.spares.take() {
-            Some(spares) if serves => Some(spares),
-            _ => socket::are_alike(&self.peers).then(Spares::default),
-        };
-        Ok(())
+        self.direct.adopt(peers, options)
     }
 
     fn receive_sockets(&mut self, post: Fd, count: usize) -> io::Result<Vec<Fd>> {
