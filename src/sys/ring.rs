@@ -48,6 +48,8 @@ pub struct Ring {
     // Dropped in this order: the ring first, since it writes to the others' memory.
     ring: IoUring,
     sending: HashMap<Token, Vec<u8>>,
+    /// What ended a wait for trouble whose end has not come yet: its poll mask.
+    trouble: HashMap<Token, u32>,
     buffers: Buffers,
     direct: Direct,
     clock: Clock,
@@ -81,7 +83,8 @@ impl Ring {
         }
         ring.submitter().register_enable_rings()?;
         let direct = Direct::new(peers, options)?;
-        Ok(Self { ring, sending: HashMap::new(), buffers, direct, clock })
+        let (sending, trouble) = (HashMap::new(), HashMap::new());
+        Ok(Self { ring, sending, trouble, buffers, direct, clock })
     }
 
     #[expect(unsafe_code, reason = "the kernel reads and writes what an entry points to")]
@@ -146,6 +149,13 @@ impl Ring {
         self.push(opcode::PollAdd::new(types::Fd(socket.number()), mask).build(), token)
     }
 
+    /// The kernel adds POLLERR, POLLHUP and POLLRDHUP to every mask (IO_POLL_UNMASK in
+    /// io_uring/poll.c). A mere EOF must not end the wait, so it is one that goes on: see `take`.
+    fn hang_up(&mut self, token: Token, socket: Fd) -> Submitted {
+        let poll = opcode::PollAdd::new(types::Fd(socket.number()), 0).multi(true);
+        self.push(poll.build(), token)
+    }
+
     fn connect(&mut self, token: Token, socket: Fd, peer: PeerId) -> Submitted {
         let address = self.direct.peer(peer);
         let entry = opcode::Connect::new(
@@ -157,6 +167,12 @@ impl Ring {
         self.push(entry, token)
     }
 }
+
+/// `user_data` of entries whose completion tells nothing.
+const NOBODY: u64 = u64::MAX;
+
+/// Poll mask of what ends a wait for trouble (poll(2)).
+const TROUBLE: i32 = (libc::POLLERR | libc::POLLHUP) as i32;
 
 /// Reads an entry; owned bytes go with their operation.
 fn complete(sending: &mut HashMap<Token, Vec<u8>>, entry: &cqueue::Entry) -> Completion {
@@ -218,6 +234,38 @@ fn register(ring: &IoUring, buffers: &Buffers) -> io::Result<()> {
     unsafe { submitter.register_buf_ring_with_flags(address, BUFFERS, GROUP, 0) }
 }
 
+impl Ring {
+    /// Completions, but for what a wait for trouble says in between: that the peer has said EOF.
+    /// Once there is trouble, the wait is ended, and its end tells of it.
+    fn take(&mut self, into: &mut Vec<Completion>) {
+        let mut troubled = Vec::new();
+        for entry in self.ring.completion() {
+            if entry.user_data() == NOBODY {
+                continue;
+            }
+            let token = Token::from_bits(entry.user_data());
+            let mut completion = complete(&mut self.sending, &entry);
+            if token.kind() == Kind::HangUp {
+                if completion.more {
+                    if entry.result() & TROUBLE != 0 {
+                        self.trouble.insert(token, entry.result().cast_unsigned());
+                        troubled.push(token);
+                    }
+                    continue;
+                }
+                if let Some(mask) = self.trouble.remove(&token) {
+                    completion.result = Ok(mask);
+                }
+            }
+            into.push(completion);
+        }
+        for token in troubled {
+            let end = opcode::AsyncCancel::new(token.bits()).build();
+            self.push(end, Token::from_bits(NOBODY));
+        }
+    }
+}
+
 impl Engine for Ring {
     fn submit(&mut self, token: Token, op: Op) -> Submitted {
         match op {
@@ -241,8 +289,7 @@ impl Engine for Ring {
             Op::Await { socket, readiness: Readiness::Readable } => {
                 self.poll(token, socket, libc::POLLIN)
             }
-            // The kernel adds POLLERR and POLLHUP to every mask.
-            Op::Await { socket, readiness: Readiness::HangUp } => self.poll(token, socket, 0),
+            Op::Await { socket, readiness: Readiness::HangUp } => self.hang_up(token, socket),
             Op::AwaitRoom { socket } => self.poll(token, socket, libc::POLLOUT),
             Op::AwaitMail { mailbox } => self.poll(token, mailbox, libc::POLLIN),
             Op::Cancel { target } => {
@@ -269,8 +316,7 @@ impl Engine for Ring {
             Err(Some(errno)) => return Err(io::Error::from_raw_os_error(errno)),
             Err(None) => return Err(io::Error::other("io_uring_enter failed without an errno")),
         }
-        let sending = &mut self.sending;
-        into.extend(self.ring.completion().map(|entry| complete(sending, &entry)));
+        self.take(into);
         Ok(())
     }
 
