@@ -5,6 +5,8 @@
 //! [`Token`] is reaped. The rules, for every engine:
 //!
 //! * The token of an [`Op::Send`] names its buffer too, so that whoever completes it can say which.
+//! * Tokens of operations on one descriptor differ only in kind (and buffer), and at most one
+//!   operation of each kind is pending on it.
 //! * [`Op::Accept`] and [`Op::Receive`] are never done at once: a result alone would not say
 //!   enough.
 //! * A pending operation completes exactly once (accepting, and receiving as a stream: any number
@@ -29,6 +31,7 @@ pub mod affinity;
 pub mod buffers;
 pub mod clock;
 pub mod direct;
+pub mod epoll;
 pub mod errno;
 pub mod mailbox;
 pub mod pipes;
@@ -39,6 +42,9 @@ pub mod socket;
 pub mod spares;
 pub mod table;
 pub mod token;
+
+#[cfg(test)]
+mod contract;
 
 use std::io;
 use std::marker::PhantomData;

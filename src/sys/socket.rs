@@ -1,6 +1,6 @@
 //! Sockets: listeners as the supervisor makes them, and the direct calls a worker needs.
 
-use std::io;
+use std::io::{self, Read};
 use std::mem::ManuallyDrop;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
@@ -190,6 +190,58 @@ pub fn dissolve(socket: Fd) -> Result<(), Fault> {
 
 fn fault(error: &io::Error) -> Fault {
     Fault::from_errno(error.raw_os_error().unwrap_or(0))
+}
+
+/// Connects, or starts to: then room to write says that it is over.
+pub fn connect(socket: Fd, peer: &SockAddr) -> Result<(), Connecting> {
+    borrowed(socket).connect(peer).map_err(|error| match error.raw_os_error() {
+        Some(libc::EINPROGRESS) => Connecting::Still,
+        _ => Connecting::Failed(fault(&error)),
+    })
+}
+
+/// Why a socket is not connected.
+pub enum Connecting {
+    /// It may be soon.
+    Still,
+    /// It will not be.
+    Failed(Fault),
+}
+
+/// Why the last thing that happened to a socket failed (SO_ERROR), if it did.
+pub fn failure(socket: Fd) -> Option<Fault> {
+    let failure = borrowed(socket).take_error();
+    failure.unwrap_or_else(Some).map(|error| fault(&error))
+}
+
+/// A client of a listener, non-blocking, or `WouldBlock`.
+#[expect(unsafe_code, reason = "accept4(2)")]
+pub fn accept(listener: Fd) -> Result<Fd, Fault> {
+    let (nowhere, flags) = (std::ptr::null_mut(), libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+    // SAFETY: without a place for the address the kernel writes to no memory of ours.
+    let accepted =
+        unsafe { libc::accept4(listener.number(), nowhere, std::ptr::null_mut(), flags) };
+    if accepted < 0 { Err(Fault::last()) } else { Ok(Fd::new(accepted)) }
+}
+
+/// Receives what is there from a non-blocking socket: 0 at EOF.
+pub fn receive(socket: Fd, into: &mut [u8]) -> Result<u32, Fault> {
+    count((&*borrowed(socket)).read(into))
+}
+
+/// Sends what there is room for, and never waits.
+pub fn send(socket: Fd, bytes: &[u8]) -> Result<u32, Fault> {
+    count(borrowed(socket).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL))
+}
+
+fn count(result: io::Result<usize>) -> Result<u32, Fault> {
+    let bytes = result.map_err(|error| fault(&error))?;
+    Ok(u32::try_from(bytes).expect("buffers are smaller"))
+}
+
+/// Whether it is a TCP socket, and not one of a unix address.
+pub fn is_tcp(socket: Fd) -> bool {
+    borrowed(socket).domain().is_ok_and(|domain| domain != Domain::UNIX)
 }
 
 /// The other end, if it has an IP address and is still there.

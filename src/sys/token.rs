@@ -49,7 +49,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
         Self::Accept,
         Self::Mail,
         Self::Cancel,
@@ -100,6 +101,11 @@ impl Token {
     /// The same with the buffer a send reads from.
     pub const fn with_buffer(self, buffer: BufferId) -> Self {
         Self(self.0 | (buffer.0 as u64) << BUFFER_AT)
+    }
+
+    /// The same slot, generation and side with another kind, and without a buffer.
+    pub const fn of_kind(self, kind: Kind) -> Self {
+        Self::new(self.slot(), self.generation(), kind, self.side())
     }
 
     /// What goes into `user_data`.
@@ -154,6 +160,8 @@ mod tests {
                 assert_eq!(token.kind(), kind);
                 assert_eq!(token.side(), side);
                 assert_eq!(token.buffer(), BufferId(0xfedc));
+                let plain = Token::new(0x00ab_cdef, 0x1234, Kind::Room, side);
+                assert_eq!(token.of_kind(Kind::Room), plain);
             }
         }
     }
