@@ -30,9 +30,10 @@ run: build ## build ringway and start its demo: four servers and ringway in fron
 build: tools ## build the optimised program
 	$(CARGO) build --release --locked
 
-test: tools ## install the real peers, then run every test
+test: tools ## install the real peers, then run every test, `it` on both engines
 	tests/setup.sh
 	$(CARGO) test --profile fast --locked
+	RINGWAY_TEST_ENGINE=epoll $(CARGO) test --profile fast --locked --test it
 
 lint: tools ## formatting, clippy and rustdoc, all without a warning
 	$(CARGO) fmt --check

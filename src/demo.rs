@@ -16,8 +16,8 @@ use axum::routing::{any, get};
 use tokio::runtime;
 
 use crate::config::{
-    Address, Balance, Config, Forwarded, KeepAlive, Listener, LoopbackCongestion, Peek, Pool,
-    PoolIndex, Routes, Server, ServerAddress, Sticky, TcpKeepAlive, Workers,
+    Address, Balance, Config, EngineChoice, Forwarded, KeepAlive, Listener, LoopbackCongestion,
+    Peek, Pool, PoolIndex, Routes, Server, ServerAddress, Sticky, TcpKeepAlive, Workers,
 };
 
 /// Servers started: the page shows this many, by these names.
@@ -94,6 +94,7 @@ pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
         listeners: vec![listener],
         pools: vec![pool],
         tcp_keep_alive: Some(TcpKeepAlive { idle_s: 60, interval_s: 10, probes: 6 }),
+        engine: EngineChoice::Auto,
         loopback_congestion: LoopbackCongestion::Reno,
         access_log: true,
         splice: true,

@@ -1,11 +1,11 @@
-//! ringway: a Layer-4 TCP load balancer for Linux on io_uring.
+//! ringway: a Layer-4 TCP load balancer for Linux on io_uring, or epoll where that is refused.
 //!
 //! ```text
-//! kernel ─▶ sys (ring) ─▶ worker ─▶ session::step
+//! kernel ─▶ sys (engine) ▶ worker ─▶ session::step
 //!                                     accept ─▶ peek ─▶ route ─▶ connect ─▶ relay ─▶ close
 //!                                               │        │         │
 //!                                            parsers   sticky   balance
-//! kernel ◀─ sys (ring) ◀─ worker ◀──────── actions
+//! kernel ◀─ sys (engine) ◀ worker ◀──────── actions
 //! ```
 //!
 //! Modules in reading order: what is asked for, how first bytes are read, how a server is chosen,

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use ringway::cli::{Cli, Command, Run, summary};
-use ringway::config::{self, Checked, Problems};
+use ringway::cli::{Cli, Command, Demo, Run, summary};
+use ringway::config::{self, Checked, Config, Problems};
 use ringway::demo;
 use tracing::level_filters::LevelFilter;
 
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             warn(&checked);
             serve(checked.config, run).map_err(Failure::Error)
         }),
-        Command::Demo(demo) => demonstrate(&demo.listen).map_err(Failure::Error),
+        Command::Demo(demo) => demonstrate(&demo).map_err(Failure::Error),
         Command::Check(check) => config::load(&check.config).map_err(Failure::Problems).map(|c| {
             warn(&c);
             print(&summary(&c.config));
@@ -57,15 +57,15 @@ impl Failure {
     }
 }
 
-fn serve(config: config::Config, run: Run) -> Result<(), Box<dyn Error>> {
+fn serve(config: Config, run: Run) -> Result<(), Box<dyn Error>> {
     let file = run.config.clone();
     let again = Arc::new(move || run.checked());
     Ok(ringway::supervisor::run(config, file.as_deref(), Some(again), |_| ())?)
 }
 
-fn demonstrate(listen: &config::Address) -> Result<(), Box<dyn Error>> {
+fn demonstrate(asked: &Demo) -> Result<(), Box<dyn Error>> {
     let servers = demo::start()?;
-    let config = demo::config(listen, &servers);
+    let config = Config { engine: asked.engine.into(), ..demo::config(&asked.listen, &servers) };
     Ok(ringway::supervisor::run(config, None, None, |bound| {
         let [(_, address), ..] = bound else { return };
         print(&demo::banner(address, &servers));

@@ -25,8 +25,10 @@ use crate::log::{self, Batch};
 use crate::metrics::Counters;
 use crate::pool::Peers;
 use crate::session::CloseReason;
-use crate::sys::clock;
+use crate::sys::choice::EngineKind;
+use crate::sys::clock::{self, Clock};
 use crate::sys::confine::Sandbox;
+use crate::sys::epoll::Epoll;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::pipes::PIPES_MAX;
 use crate::sys::post::Post;
@@ -35,7 +37,7 @@ use crate::sys::seccomp::Thread;
 use crate::sys::socket::TcpOptions;
 use crate::sys::spares::SPARES_MAX;
 use crate::sys::token::SLOTS_MAX;
-use crate::sys::{Fd, affinity, table};
+use crate::sys::{Engine, Fd, affinity, table};
 use crate::worker::{ListenerNumber, Order, Placement, Records, Setup, Shared, Worker};
 use listeners::Listeners;
 
@@ -102,7 +104,7 @@ pub type Again = Arc<dyn Fn() -> Result<Checked, Problems> + Send + Sync>;
 /// # Errors
 /// A user that cannot be had, names that cannot be looked up, addresses that cannot be listened on
 /// (somebody else does, or they are not this host's), a core that is not there, or a kernel that
-/// refuses io_uring.
+/// refuses the engine that was asked for.
 pub fn run(
     config: Config,
     file: Option<&Path>,
@@ -132,6 +134,7 @@ pub(crate) struct Supervisor {
     workers: Vec<Running>,
     again: Option<Again>,
     sandbox: Sandbox,
+    engine: EngineKind,
     sessions_max: usize,
     /// Told to end.
     draining: bool,
@@ -148,6 +151,7 @@ impl Supervisor {
         let limit = table::raise_descriptor_limit().map_err(failed("limit on descriptors"))?;
         let cores = cores(&config.workers)?;
         let sessions_max = sessions_max(limit);
+        let engine = engine(&config);
         let mut listeners = Listeners::default();
         let plan = listeners.plan(&config, cores.len()).map_err(Failures)?;
         let (placements, numbers) = listeners.adopt(plan, &config, 0);
@@ -174,14 +178,29 @@ impl Supervisor {
                 sender: sender.clone(),
                 sessions_max,
                 sandbox,
+                engine,
             };
             workers.push(start.spawn(orders_to)?);
         }
         for worker in &workers {
             worker.wait_until_ready()?;
         }
-        let draining = false;
-        Ok(Self { shared, peers, listeners, workers, again, sandbox, sessions_max, draining })
+        Ok(Self {
+            shared,
+            peers,
+            listeners,
+            workers,
+            again,
+            sandbox,
+            engine,
+            sessions_max,
+            draining: false,
+        })
+    }
+
+    /// What all workers run on, and what the control thread is to run on.
+    pub(crate) fn engine(&self) -> EngineKind {
+        self.engine
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -192,8 +211,9 @@ impl Supervisor {
         for (name, address) in &self.listeners.bound() {
             info!(listener = %name, %address, "listening");
         }
-        rights::tell(self.sandbox);
-        info!(workers = self.workers.len(), sessions_per_worker = self.sessions_max, "ready");
+        rights::tell(self.sandbox, self.engine);
+        let (workers, engine) = (self.workers.len(), self.engine.as_str());
+        info!(workers, sessions_per_worker = self.sessions_max, engine, "ready");
     }
 
     /// No new clients; ends when the last session has ended, or at the deadline. The second time:
@@ -237,6 +257,15 @@ impl Supervisor {
         }
         Ok(())
     }
+}
+
+/// The engine of all workers and of the control thread.
+fn engine(config: &Config) -> EngineKind {
+    let (engine, refused) = EngineKind::choose(config.engine);
+    if let Some(why) = refused {
+        warn!("{why}; serving with epoll instead: more CPU for the same traffic, else no loss");
+    }
+    engine
 }
 
 /// Sessions a worker can hold with the descriptors it may have.
@@ -292,6 +321,7 @@ struct Start {
     sender: SyncSender<Batch>,
     sessions_max: usize,
     sandbox: Sandbox,
+    engine: EngineKind,
 }
 
 /// A worker thread, as the supervisor sees it.
@@ -308,33 +338,48 @@ impl Start {
     fn spawn(self, orders: Sender<Order>) -> Result<Running, Failed> {
         let (tell, ready) = sync_channel(1);
         let (number, mailbox, post) = (self.number, self.mailbox.clone(), Arc::clone(&self.post));
-        let (shared, control_mailbox) = (Arc::clone(&self.shared), self.control_mailbox.clone());
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || {
-                let mut worker = match self.build() {
-                    Ok(worker) => worker,
-                    Err(error) => {
-                        let _ = tell.send(Err(error));
-                        return Ok(());
-                    }
-                };
-                let _ = tell.send(Ok(()));
-                let result = worker.run();
-                if result.is_err() {
-                    // Without this its listeners would go on collecting connections nobody serves.
-                    shared.failed.store(true, Ordering::Release);
+            .spawn(move || match self.engine {
+                EngineKind::IoUring => self.serve(Ring::new, &tell),
+                EngineKind::Epoll => {
+                    self.serve(|peers, options, clock, _| Epoll::new(peers, options, clock), &tell)
                 }
-                shared.running.fetch_sub(1, Ordering::AcqRel);
-                control_mailbox.ring();
-                result
             })
             .map_err(failed("thread for a worker"))?;
         Ok(Running { thread, ready, mailbox, orders, post, number })
     }
 
-    /// On the worker's own thread: from here on its descriptors are its own.
-    fn build(self) -> io::Result<Worker<Ring>> {
+    /// A worker's life, on its own thread; `tell` hears whether it has begun.
+    fn serve<E: Engine>(
+        self,
+        engine: impl FnOnce(&[Address], TcpOptions, Clock, bool) -> io::Result<E>,
+        tell: &SyncSender<io::Result<()>>,
+    ) -> io::Result<()> {
+        let (shared, control_mailbox) = (Arc::clone(&self.shared), self.control_mailbox.clone());
+        let mut worker = match self.build(engine) {
+            Ok(worker) => worker,
+            Err(error) => {
+                let _ = tell.send(Err(error));
+                return Ok(());
+            }
+        };
+        let _ = tell.send(Ok(()));
+        let result = worker.run();
+        if result.is_err() {
+            // Without this its listeners would go on collecting connections nobody serves.
+            shared.failed.store(true, Ordering::Release);
+        }
+        shared.running.fetch_sub(1, Ordering::AcqRel);
+        control_mailbox.ring();
+        result
+    }
+
+    /// From here on the thread's descriptors are its own.
+    fn build<E: Engine>(
+        self,
+        engine: impl FnOnce(&[Address], TcpOptions, Clock, bool) -> io::Result<E>,
+    ) -> io::Result<Worker<E>> {
         let mut keep: Vec<i32> = self.listeners.iter().map(|(_, fd)| *fd).collect();
         keep.extend([self.mailbox.number(), self.post.number(), self.control_mailbox.number()]);
         crate::sys::signal::block_all()?;
@@ -344,7 +389,7 @@ impl Start {
         }
         let (options, clock) = (TcpOptions::of(&self.edition.config), self.shared.clock);
         let restricted = self.sandbox.restricts_rings();
-        let engine = Ring::new(&self.peers, options, clock, restricted)?;
+        let engine = engine(&self.peers, options, clock, restricted)?;
         self.sandbox.confine(Thread::Worker)?;
         let listeners = self.listeners.iter().map(|&(place, fd)| (place, Fd::new(fd)));
         let setup = Setup {

@@ -1,4 +1,4 @@
-//! One thread, one core, one ring, one descriptor table: turns actions into operations and
+//! One thread, one core, one engine, one descriptor table: turns actions into operations and
 //! completions into events. Loops, never recurses; takes no lock, allocates nothing while relaying.
 
 mod accepting;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
-use crate::config::{self, Address, Checked, Problem, Problems};
+use crate::config::{self, Address, Checked, EngineChoice, Problem, Problems};
 pub use check::summary;
 
 /// A TCP load balancer for WebSockets, Socket.IO and any other long-lived connection
@@ -113,6 +113,11 @@ pub struct Run {
     /// Copy every byte instead of splicing bulk transfers, whatever the file says
     #[arg(long, help_heading = "Data path")]
     pub no_splice: bool,
+    /// How to speak to the kernel, whatever the file says: auto (io_uring, or epoll where that is
+    /// refused), io_uring or epoll [default: auto]
+    #[arg(long, value_name = "WHICH", value_enum, help_heading = "Data path")]
+    #[arg(hide_possible_values = true)]
+    pub engine: Option<Engine>,
     /// Keep what the sandbox would take away (Landlock, seccomp, ring restrictions), whatever the
     /// file says
     #[arg(long, help_heading = "Security")]
@@ -127,6 +132,11 @@ pub struct Demo {
     #[arg(help = "Accept connections here: IP:PORT, [IPv6]:PORT or unix:/PATH")]
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: Address,
+    /// How to speak to the kernel: auto (io_uring, or epoll where that is refused), io_uring or
+    /// epoll
+    #[arg(long, value_name = "WHICH", value_enum, default_value = "auto")]
+    #[arg(hide_possible_values = true)]
+    pub engine: Engine,
 }
 
 /// `ringway check`.
@@ -164,6 +174,18 @@ pub enum Balance {
     Hash,
 }
 
+/// How workers speak to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Engine {
+    /// io_uring, or epoll where that is refused
+    Auto,
+    /// io_uring or nothing
+    IoUring,
+    /// epoll, whatever the kernel allows
+    Epoll,
+}
+
 /// What is read before a server is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Peek {
@@ -190,6 +212,9 @@ impl Run {
         };
         checked.config.access_log &= !self.no_access_log;
         checked.config.splice &= !self.no_splice;
+        if let Some(engine) = self.engine {
+            checked.config.engine = engine.into();
+        }
         checked.config.sandbox &= !self.no_sandbox;
         Ok(checked)
     }
@@ -205,6 +230,16 @@ fn nothing_given() -> Problems {
     let message = "nothing to run: give a file (ringway run CONFIG.json) \
         or flags (ringway run --listen ADDR --to ADDR)";
     Problem { path: String::new(), message: message.to_owned() }.into()
+}
+
+impl From<Engine> for EngineChoice {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Auto => Self::Auto,
+            Engine::IoUring => Self::IoUring,
+            Engine::Epoll => Self::Epoll,
+        }
+    }
 }
 
 impl From<Level> for LevelFilter {

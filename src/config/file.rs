@@ -16,7 +16,7 @@ use super::limits::{
     DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HEAD_MAX_BYTES, IDLE_S, INTERVAL_S, MAX_ENTRIES,
     PEEK_TIMEOUT_MS, PROBES, SOCKETIO_PATH, TTL_S, WEIGHT, WORKER_COUNT,
 };
-use super::{Balance, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
+use super::{Balance, EngineChoice, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
 /// The configuration of ringway. Comments (`//`, `/* */`) and trailing commas are allowed.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -39,6 +39,9 @@ pub(super) struct File {
     /// have none. `false` leaves it off.
     #[schemars(default = "tcp_keep_alive")]
     pub(super) tcp_keep_alive: OrFalse<TcpKeepAliveFile>,
+    /// How workers speak to the kernel: `auto` takes io_uring, or epoll where that is refused.
+    #[schemars(default)]
+    pub(super) engine: EngineChoice,
     /// TCP congestion control on loopback addresses.
     #[schemars(default)]
     pub(super) loopback_congestion: LoopbackCongestion,

@@ -101,6 +101,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// TCP keep-alive on both sides of every session.
     pub tcp_keep_alive: Option<TcpKeepAlive>,
+    /// How workers speak to the kernel.
+    pub engine: EngineChoice,
     /// What ringway's sockets on loopback addresses use.
     pub loopback_congestion: LoopbackCongestion,
     /// One log line per session at its end.
@@ -141,7 +143,7 @@ impl fmt::Display for Account {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PoolIndex(pub u16);
 
-/// Threads that move bytes: one ring, one descriptor table, one core each.
+/// Threads that move bytes: one engine, one descriptor table, one core each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workers {
     /// One per core this process may run on.
@@ -197,6 +199,19 @@ pub struct Listener {
     pub auto_timeout_ms: u32,
     /// Bytes a request head or ClientHello may have: 1,024 to 65,536.
     pub head_max_bytes: u32,
+}
+
+/// How workers and the control thread speak to the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineChoice {
+    /// io_uring, or epoll where that is refused.
+    #[default]
+    Auto,
+    /// io_uring or nothing.
+    IoUring,
+    /// epoll, whatever the kernel allows.
+    Epoll,
 }
 
 /// TCP congestion control between addresses of one host, where no path can be congested.

@@ -16,9 +16,14 @@ use super::limits::{
 };
 use super::problem::{Place, Report, suggestion};
 use super::tree::{Fields, Node, list, number, texts, word};
-use super::{Balance, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
+use super::{Balance, EngineChoice, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
 const WORKERS: &[(&str, WorkersWord)] = &[("auto", WorkersWord::Auto)];
+const ENGINE: &[(&str, EngineChoice)] = &[
+    ("auto", EngineChoice::Auto),
+    ("io_uring", EngineChoice::IoUring),
+    ("epoll", EngineChoice::Epoll),
+];
 const LOOPBACK_CONGESTION: &[(&str, LoopbackCongestion)] =
     &[("reno", LoopbackCongestion::Reno), ("system", LoopbackCongestion::System)];
 const PEEK: &[(&str, Peek)] =
@@ -64,6 +69,10 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         Some((node, place)) => or_false(node, &place, report, keep_alive_probes),
         None => tcp_keep_alive(),
     };
+    let engine = fields
+        .take("engine")
+        .and_then(|(node, place)| word(node, &place, ENGINE, report))
+        .unwrap_or_default();
     let loopback_congestion = fields
         .take("loopback_congestion")
         .and_then(|(node, place)| word(node, &place, LOOPBACK_CONGESTION, report))
@@ -83,6 +92,7 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         listeners,
         pools,
         tcp_keep_alive,
+        engine,
         loopback_congestion,
         access_log,
         splice,

@@ -2,21 +2,26 @@
 //! never touches the data path.
 //!
 //! Runs on tokio-uring's runtime: what it reads goes through a ring of its own, and tokio's timers
-//! and signals work there too.
+//! and signals work there too. Beside workers on epoll it runs on tokio's, the same but for that.
+
+mod mail;
 
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal as on_signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{debug, info};
 
 use crate::log::{self, Batch};
 use crate::supervisor::{Prepared, Refused, Supervisor};
+use crate::sys::choice::EngineKind;
 use crate::sys::mailbox::Mailbox;
 use crate::worker::Shared;
+use mail::Mail;
 
 /// Seconds between sweeps of the learned keys.
 const SWEEP_S: u64 = 5;
@@ -29,13 +34,20 @@ pub(crate) fn run(
     mailbox: Mailbox,
 ) -> io::Result<()> {
     let shared = supervisor.shared().clone();
-    tokio_uring::start(async {
+    let engine = supervisor.engine();
+    let serve = async {
+        let mail = Mail::open(mailbox, engine)?;
         tokio::select! {
             result = obey(supervisor) => result,
-            result = write_lines(&shared, records, mailbox) => result,
+            result = write_lines(&shared, records, mail) => result,
             () = sweep(&shared) => Ok(()),
         }
-    })
+    };
+    match engine {
+        EngineKind::IoUring => tokio_uring::start(serve),
+        // tokio-uring panics where it gets no ring.
+        EngineKind::Epoll => Builder::new_current_thread().enable_all().build()?.block_on(serve),
+    }
 }
 
 /// SIGTERM drains, a second one and SIGINT end everything at once, SIGHUP reloads.
@@ -98,19 +110,9 @@ async fn has_left(supervisor: &Supervisor) {
     tokio::time::sleep(Duration::from_millis(wait_ms)).await;
 }
 
-async fn write_lines(
-    shared: &Shared,
-    records: &Receiver<Batch>,
-    mailbox: Mailbox,
-) -> io::Result<()> {
-    let mailbox = tokio_uring::fs::File::from_std(mailbox.into_file()?);
-    let mut count = vec![0; 8];
+async fn write_lines(shared: &Shared, records: &Receiver<Batch>, mut mail: Mail) -> io::Result<()> {
     loop {
-        // Empties the counter before the records are taken, so that what comes meanwhile rings
-        // again. An event counter has no offset; 0 is ignored.
-        let (result, buffer) = mailbox.read_at(count, 0).await;
-        result?;
-        count = buffer;
+        mail.rung().await?;
         log::all_of(records);
         let has_failed = shared.failed.load(Ordering::Acquire);
         if has_failed || shared.running.load(Ordering::Acquire) == 0 {

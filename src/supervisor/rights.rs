@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::{Failed, failed};
 use crate::config::{Address, Config};
+use crate::sys::choice::EngineKind;
 use crate::sys::confine::Sandbox;
 use crate::sys::privileges;
 
@@ -47,9 +48,13 @@ fn folder(file: &Path) -> Option<PathBuf> {
 }
 
 /// What is in force, in one line; asked while the kernel may still be asked.
-pub(super) fn tell(sandbox: Sandbox) {
+pub(super) fn tell(sandbox: Sandbox, engine: EngineKind) {
     let (identity, landlock) = (privileges::identity(), sandbox.landlock());
-    let rings = if sandbox.restricts_rings() { "workers" } else { "off" };
+    let rings = match (sandbox.restricts_rings(), engine) {
+        (false, _) => "off",
+        (true, EngineKind::IoUring) => "workers",
+        (true, EngineKind::Epoll) => "none",
+    };
     info!(
         user = %identity.user(),
         capabilities = %identity.capabilities(),
@@ -67,6 +72,7 @@ pub(super) fn warn_changed(before: &Config, config: &Config) {
         ("user", config.user != before.user),
         ("group", config.group != before.group),
         ("sandbox", config.sandbox != before.sandbox),
+        ("engine", config.engine != before.engine),
     ];
     for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
         warn!("{key}: takes effect with a restart");

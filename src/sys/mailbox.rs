@@ -6,6 +6,7 @@
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// Wakes whoever waits for it to become readable.
@@ -26,6 +27,12 @@ impl Mailbox {
     /// The counter as a file to read from: eight bytes, which empty it.
     pub fn into_file(self) -> std::io::Result<std::fs::File> {
         Ok(self.0.as_fd().try_clone_to_owned()?.into())
+    }
+
+    /// The same, for a reader that is told when to read: whoever finds it empty does not wait.
+    pub fn into_polled_file(self) -> std::io::Result<std::fs::File> {
+        fcntl(&*self.0, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        self.into_file()
     }
 
     /// Its number, the same in every table that kept it.

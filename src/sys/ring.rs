@@ -64,18 +64,7 @@ impl Ring {
         clock: Clock,
         restricted: bool,
     ) -> io::Result<Self> {
-        // Restrictions are set while a ring is disabled. The thread that enables it is the one that
-        // may submit (IORING_SETUP_SINGLE_ISSUER).
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_submit_all()
-            .setup_r_disabled()
-            .setup_cqsize(COMPLETIONS)
-            .dontfork()
-            .build(SUBMISSIONS)
-            .map_err(refused)?;
-        probe(&ring)?;
+        let ring = set_up(SUBMISSIONS, COMPLETIONS)?;
         let buffers = Buffers::new()?;
         register(&ring, &buffers)?;
         if restricted {
@@ -189,6 +178,33 @@ fn complete(sending: &mut HashMap<Token, Vec<u8>>, entry: &cqueue::Entry) -> Com
     }
 }
 
+/// Whether this kernel lets this process have a ring; the error says why not.
+///
+/// # Errors
+/// It is refused, too old, or lacks an operation.
+pub fn check() -> io::Result<()> {
+    let ring = set_up(1, 2)?;
+    ring.submitter().register_enable_rings().map_err(refused)?;
+    ring.submit().map_err(refused)?;
+    Ok(())
+}
+
+/// A ring that takes nothing yet. Restrictions are set while it is disabled, and the thread that
+/// enables it is the one that may submit (IORING_SETUP_SINGLE_ISSUER).
+fn set_up(submissions: u32, completions: u32) -> io::Result<IoUring> {
+    let ring = IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_submit_all()
+        .setup_r_disabled()
+        .setup_cqsize(completions)
+        .dontfork()
+        .build(submissions)
+        .map_err(refused)?;
+    probe(&ring)?;
+    Ok(ring)
+}
+
 /// What a refusal of io_uring_setup(2) means to whoever runs this.
 fn refused(error: io::Error) -> io::Error {
     let why = match error.raw_os_error() {
@@ -206,7 +222,7 @@ fn refused(error: io::Error) -> io::Error {
 /// Fails with the name of what this kernel does not offer.
 fn probe(ring: &IoUring) -> io::Result<()> {
     let mut probe = Probe::new();
-    ring.submitter().register_probe(&mut probe)?;
+    ring.submitter().register_probe(&mut probe).map_err(refused)?;
     for (name, code) in OPERATIONS {
         if !probe.is_supported(code) {
             let message = format!("io_uring here has no {name} operation");

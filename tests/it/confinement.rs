@@ -69,7 +69,9 @@ fn root_becomes_a_user_who_may_bind_low_ports_and_nothing_else() {
     let confined = lb.event("confined");
     assert_eq!(confined["capabilities"], "cap_net_bind_service");
     assert_eq!(confined["no_new_privs"], "true");
-    assert_eq!((&*confined["seccomp"], &*confined["restricted_rings"]), ("on", "workers"));
+    assert_eq!(confined["seccomp"], "on");
+    let rings = if lb.event("ready")["engine"] == "epoll" { "none" } else { "workers" };
+    assert_eq!(confined["restricted_rings"], rings);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod client_address;
 mod closing;
 mod confinement;
 mod drain;
+mod engine;
 mod limits;
 mod nginx;
 mod one_request;

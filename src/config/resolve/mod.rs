@@ -36,6 +36,7 @@ pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
         listeners,
         pools,
         tcp_keep_alive,
+        engine: file.engine,
         loopback_congestion: file.loopback_congestion,
         access_log: file.access_log,
         splice: file.splice,

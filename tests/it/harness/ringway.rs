@@ -1,6 +1,7 @@
 //! ringway as a process: started with a command line or a file, read through its log.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fmt::Display;
 use std::fs::Permissions;
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::thread;
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -31,6 +33,8 @@ pub(crate) struct Setup {
     descriptors: Option<u32>,
     /// Whom it is started as, where that is not the test's own user.
     uid: Option<u32>,
+    /// With which errno calls for io_uring fail.
+    refusal: Option<Errno>,
 }
 
 /// Name of the configuration file.
@@ -38,12 +42,15 @@ const FILE: &str = "ringway.json";
 
 /// The program under test; `RINGWAY_BIN` names another build.
 pub(crate) fn program() -> String {
-    std::env::var("RINGWAY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_ringway").to_owned())
+    env::var("RINGWAY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_ringway").to_owned())
 }
+
+/// Names the engine under test, where it is not what ringway chooses.
+const ENGINE: &str = "RINGWAY_TEST_ENGINE";
 
 impl Setup {
     fn of(arguments: Vec<String>) -> Self {
-        Self { arguments, files: Vec::new(), descriptors: None, uid: None }
+        Self { arguments, files: Vec::new(), descriptors: None, uid: None, refusal: None }
     }
 
     /// Further arguments.
@@ -61,6 +68,12 @@ impl Setup {
     /// With no more descriptors than this for each of its threads.
     pub(crate) fn limited_to(mut self, descriptors: u32) -> Self {
         self.descriptors = Some(descriptors);
+        self
+    }
+
+    /// Where every call for io_uring fails with this, as under a container's seccomp profile.
+    pub(crate) fn without_io_uring(mut self, errno: Errno) -> Self {
+        self.refusal = Some(errno);
         self
     }
 
@@ -90,12 +103,23 @@ impl Setup {
         if has_flags && !self.arguments.iter().any(|a| a == "--workers") {
             self.arguments.extend(["--workers".to_owned(), "2".to_owned()]);
         }
+        if let (None, Ok(engine)) = (self.refusal, env::var(ENGINE))
+            && !self.arguments.iter().any(|a| a == "--engine")
+        {
+            self.arguments.extend(["--engine".to_owned(), engine]);
+        }
         let (mut program, limit) =
             (program(), self.descriptors.map(|n| format!("--nofile={n}:{n}")));
         let mut arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         if let Some(limit) = &limit {
             arguments.splice(0..0, [limit.as_str(), &program]);
             return (Process::start("ringway", "prlimit", &arguments), self.files);
+        }
+        if let Some(errno) = self.refusal {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/without_io_uring.py");
+            let errno = (errno as i32).to_string();
+            arguments.splice(0..0, [script, &errno, &program]);
+            return (Process::start("ringway", "python3", &arguments), self.files);
         }
         let Some(uid) = self.uid else {
             return (Process::start("ringway", &program, &arguments), self.files);
@@ -193,6 +217,11 @@ impl Ringway {
         eventually(&format!("the line of the session of {client}"), || {
             self.sessions().into_iter().find(|session| session.get("client") == client)
         })
+    }
+
+    /// Everything it has logged so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.process.stdout()
     }
 
     /// The fields of an event that was logged before it was ready.
