@@ -24,8 +24,8 @@ pub struct RequestEdit<'a> {
 pub struct ForwardedEdit<'a> {
     /// Address of the client.
     pub client: IpAddr,
-    /// Take out what the client sent, instead of adding to X-Forwarded-For and keeping
-    /// X-Forwarded-Proto.
+    /// Take out what the client sent, also with `_` for `-`, instead of adding to X-Forwarded-For
+    /// and keeping X-Forwarded-Proto.
     pub replace: bool,
     /// `http` or `https`.
     pub proto: &'a str,
@@ -71,6 +71,7 @@ pub fn request(bytes: &[u8], head: &RequestHead<'_>, edit: &RequestEdit<'_>, out
                 writer.keep();
             }
             Known::ForwardedProto => writer.skip(),
+            Known::LooksForwarded if !keeps_proto => writer.skip(),
             _ => writer.keep(),
         }
     }
@@ -126,6 +127,9 @@ enum Known {
     Upgrade,
     ForwardedFor,
     ForwardedProto,
+    /// One of these to a server that takes `_` for `-`, as CGI and what descends from it does
+    /// (RFC 3875 section 4.1.18).
+    LooksForwarded,
     Other,
 }
 
@@ -142,10 +146,17 @@ impl Known {
             Self::ForwardedFor
         } else if is("x-forwarded-proto") {
             Self::ForwardedProto
+        } else if looks_like(name, "x-forwarded-for") || looks_like(name, "x-forwarded-proto") {
+            Self::LooksForwarded
         } else {
             Self::Other
         }
     }
+}
+
+fn looks_like(name: &str, known: &str) -> bool {
+    let alike = |(a, b): (u8, u8)| a.eq_ignore_ascii_case(&b) || (a, b) == (b'_', b'-');
+    name.len() == known.len() && name.bytes().zip(known.bytes()).all(alike)
 }
 
 /// A Connection token that would make the next hop drop the fields added here.

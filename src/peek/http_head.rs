@@ -266,11 +266,14 @@ impl<'b> RequestHead<'b> {
 
     /// Value of a query parameter as it stands, not decoded; the first of that name.
     pub fn query(&self, name: &str) -> Option<&'b str> {
-        let (_, query) = self.origin_form().split_once('?')?;
-        query.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (key == name).then_some(value)
-        })
+        self.parameters().find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// Query parameters as they stand, names and values, in order.
+    pub fn parameters(&self) -> impl Iterator<Item = (&'b str, &'b str)> {
+        let query = self.origin_form().split_once('?').map(|(_, query)| query);
+        let pairs = query.into_iter().flat_map(|query| query.split('&'));
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
     /// Path and query. A fragment, which RFC 9112 section 3.2 does not allow, is left out.
@@ -310,7 +313,8 @@ impl<'b> RequestHead<'b> {
     }
 
     /// Host of the target if it names one, else of the Host field, which must be there and valid
-    /// in any case (RFC 9112 sections 3.2 and 3.2.2).
+    /// in any case (RFC 9112 sections 3.2 and 3.2.2). Both must agree: a server that goes by the
+    /// field, as Node's does, would serve another host than the one routed by.
     fn effective_host(&self) -> Result<Option<Cow<'b, str>>, &'static str> {
         let mut values = self.headers("host");
         let field = match values.next() {
@@ -323,11 +327,18 @@ impl<'b> RequestHead<'b> {
         if values.any(|value| Some(value) != first) {
             return Err("two different Host fields");
         }
-        if self.method == "CONNECT" {
-            return host::normalise(self.target.as_bytes()).map(Some);
-        }
-        if let Some((authority, _)) = self.absolute_form() {
-            return host::normalise(authority.as_bytes()).map(Some);
+        let authority = match self.method {
+            "CONNECT" => Some(self.target),
+            _ => self.absolute_form().map(|(authority, _)| authority),
+        };
+        if let Some(authority) = authority {
+            let host = host::normalise(authority.as_bytes())?;
+            let agrees = first.is_none() || field.as_ref() == Some(&host);
+            return if agrees {
+                Ok(Some(host))
+            } else {
+                Err("Host field is not that of the target")
+            };
         }
         if self.target.starts_with('/') || self.target == "*" {
             return Ok(field);

@@ -1,8 +1,10 @@
-//! The session id in the answer to a Socket.IO handshake.
+//! The session id of Socket.IO: in the answer to a handshake, and in requests that carry it.
 //!
 //! Never parses more than it needs: the first bytes of a response body, in any of the forms in
 //! which an Engine.IO open packet (`0{"sid":"…",…}`) can stand there. The id in a later `40{…}`,
 //! which Socket.IO adds, routes nothing and is not found.
+
+use super::http_head::RequestHead;
 
 /// Bytes of a body that are looked at. An open packet has about 120 and comes first.
 const BODY_MAX: usize = 1024;
@@ -35,6 +37,53 @@ pub fn find(body: &[u8]) -> SidSearch<'_> {
         Err(Stop::NotYet) => SidSearch::NotYet,
         Err(Stop::Absent) => SidSearch::Absent,
     }
+}
+
+/// What a request says of its session id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requested {
+    /// None, or an empty one.
+    Nothing,
+    /// This one, decoded.
+    Sid(Vec<u8>),
+    /// Several, of which servers take the first (Python) or the last (Node).
+    Several,
+}
+
+/// The session id in the query of a request, read as Engine.IO reads it: names and values decoded
+/// (WHATWG URL, application/x-www-form-urlencoded), in any order.
+pub fn requested(head: &RequestHead<'_>) -> Requested {
+    let mut found = None;
+    for (name, value) in head.parameters() {
+        if !decoded(name.as_bytes()).eq(b"sid".iter().copied()) {
+            continue;
+        }
+        let value: Vec<u8> = decoded(value.as_bytes()).collect();
+        match &found {
+            Some(before) if *before != value => return Requested::Several,
+            _ => found = Some(value),
+        }
+    }
+    found.filter(|sid| !sid.is_empty()).map_or(Requested::Nothing, Requested::Sid)
+}
+
+/// `%41` is `A` and `+` a space; what is not two hex digits stays as it is.
+fn decoded(mut bytes: &[u8]) -> impl Iterator<Item = u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    std::iter::from_fn(move || {
+        let (&first, rest) = bytes.split_first()?;
+        let encoded = match rest {
+            [high, low, ..] if first == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        let (byte, rest) = match encoded {
+            Some((high, low)) => (high << 4 | low, &rest[2..]),
+            None if first == b'+' => (b' ', rest),
+            None => (first, rest),
+        };
+        bytes = rest;
+        Some(byte)
+    })
 }
 
 /// Why there is no next byte, or none that can be part of an open packet.
@@ -302,6 +351,30 @@ mod tests {
             // One byte 255, which no text holds.
             let body: Vec<u8> = body.chars().map(|c| u8::try_from(c).expect("Latin-1")).collect();
             assert_eq!(searched(&body), SID, "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_request_is_what_engine_io_takes_for_it() {
+        use super::super::http_head::{HeadScanner, Peeked};
+        let sid = |sid: &[u8]| Requested::Sid(sid.to_vec());
+        for (target, expected) in [
+            ("/socket.io/?EIO=4&sid=a", sid(b"a")),
+            ("/socket.io/?s%69d=%41+b%2b%zz&x", sid(b"A b+%zz")),
+            ("/socket.io/?sid=a&sid=%61", sid(b"a")),
+            ("/socket.io/?sid=a#&sid=b", sid(b"a")),
+            ("http://a/?sid=a=b?c", sid(b"a=b?c")),
+            ("/socket.io/?sid=a&sid=b", Requested::Several),
+            ("/socket.io/?sid=a&sid=", Requested::Several),
+            ("/socket.io/?sid&EIO=4", Requested::Nothing),
+            ("/socket.io/?Sid=a&xsid=b", Requested::Nothing),
+            ("/socket.io/", Requested::Nothing),
+        ] {
+            let bytes = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let Peeked::Head(head) = HeadScanner::default().scan(bytes.as_bytes(), 1000) else {
+                panic!("{target}");
+            };
+            assert_eq!(requested(&head), expected, "{target}");
         }
     }
 

@@ -11,6 +11,7 @@ use super::tokens::{Names, token};
 use super::{Server, ServerIndex, ring};
 use crate::config;
 use crate::peek::http_head::RequestHead;
+use crate::peek::sid::{self, Requested};
 
 /// What the sticky rule of a pool saw in a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,13 +218,17 @@ fn socketio(
     prefixes: &Names,
     learned: &Learned,
 ) -> Option<(KeyKind, Leads)> {
-    let Some(sid) = head.query("sid").filter(|sid| !sid.is_empty()) else {
-        // A preflight (OPTIONS) gets no sid, and would take the turn of the handshake behind it.
-        let is_handshake = head.method == "GET" && head.query("EIO").is_some();
-        return is_handshake.then_some((KeyKind::Handshake, Leads::Nowhere));
+    let sid = match sid::requested(head) {
+        Requested::Sid(sid) => sid,
+        // Which of them counts is the server's choice, so none leads anywhere.
+        Requested::Several => return Some((KeyKind::Sid, Leads::Astray)),
+        Requested::Nothing => {
+            // A preflight (OPTIONS) gets no sid, and would take the turn of the handshake behind
+            // it.
+            let is_handshake = head.method == "GET" && head.query("EIO").is_some();
+            return is_handshake.then_some((KeyKind::Handshake, Leads::Nowhere));
+        }
     };
-    // What a server made of characters that may not stand in a query comes back encoded.
-    let sid: Vec<u8> = percent_decoded(sid.as_bytes()).collect();
     let leads = prefixes
         .prefixing(&sid)
         .map_or_else(|| Leads::Learned(learned.hash(sid.into_iter())), Leads::Server);
@@ -236,24 +241,6 @@ pub(super) fn source(client: IpAddr) -> u64 {
         IpAddr::V4(client) => ring::place(&client.octets()),
         IpAddr::V6(client) => ring::place(&client.octets()),
     }
-}
-
-/// `%41` is `A`; what is not two hex digits stays as it is (RFC 3986 section 2.1).
-fn percent_decoded(mut bytes: &[u8]) -> impl Iterator<Item = u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    std::iter::from_fn(move || {
-        let (&first, rest) = bytes.split_first()?;
-        let encoded = match rest {
-            [high, low, ..] if first == b'%' => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        let (byte, rest) = match encoded {
-            Some((high, low)) => (high << 4 | low, &rest[2..]),
-            None => (first, rest),
-        };
-        bytes = rest;
-        Some(byte)
-    })
 }
 
 fn without_slash(path: &str) -> &str {

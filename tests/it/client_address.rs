@@ -1,5 +1,7 @@
 //! The client's address: in PROXY headers, in X-Forwarded-For, in allow and deny.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
 use crate::harness::{HttpServer, Peer, Ringway, Server, get};
@@ -161,6 +163,81 @@ fn a_second_request_cannot_bring_a_forged_address() {
     assert_eq!(client.response().header("connection"), Some("close"));
     client.expect_closed();
     assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_later_request_cannot_bring_a_forged_address_either() {
+    let server = HttpServer::named("s1");
+    let lb = configured(&server.address(), &json!({}), &json!({"forwarded": "replace"}));
+    let mut client = lb.client();
+    client.send(get("/", &[]));
+    assert_eq!(client.response().header("connection"), Some("close"));
+    // It may be refused by then, or be thrown away.
+    let _ = client.write_all(get("/", &["X-Forwarded-For: 192.0.2.1"]).as_bytes());
+    client.expect_closed();
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn no_spelling_of_a_forged_address_gets_past_replace() {
+    let server = HttpServer::named("s1");
+    let lb = configured(&server.address(), &json!({}), &json!({"forwarded": "replace"}));
+    let taken_out = [
+        "X-Forwarded-For:192.0.2.1",
+        "X-FORWARDED-FOR:\t192.0.2.1 \t",
+        "x-forwarded-for: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.2\r\nx-Forwarded-for:",
+        "X_Forwarded_For: 192.0.2.1\r\nX-Forwarded_For: 192.0.2.1\r\nx_forwarded-for: 1",
+        "Connection: X-Forwarded-For, X-Forwarded-Proto\r\nX-Forwarded-For: 192.0.2.1",
+        "X-Forwarded-Proto: https\r\nX_FORWARDED_PROTO: https",
+    ];
+    for fields in taken_out {
+        assert_eq!(lb.get("/", &[fields]).text(), "s1", "{fields}");
+        let head = server.request().head.replace('_', "-");
+        let forwarded =
+            head.lines().filter(|line| line.to_ascii_lowercase().starts_with("x-forwarded-"));
+        let expected = ["X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http"];
+        let forwarded: Vec<_> = forwarded.collect();
+        let same = |(line, expected): (&&str, &&str)| line.eq_ignore_ascii_case(expected);
+        assert!(forwarded.len() == 2 && forwarded.iter().zip(&expected).all(same), "{head}");
+        assert!(!head.to_ascii_lowercase().contains("connection: x-forwarded"), "{head}");
+    }
+    let served = server.requests().len();
+    let refused = [
+        "X-Forwarded-For : 192.0.2.1",
+        "X-Forwarded-For\t: 192.0.2.1",
+        " X-Forwarded-For: 192.0.2.1",
+        "X: y\r\n X-Forwarded-For: 192.0.2.1",
+        "X-Forwarded-For:\r\n 192.0.2.1",
+        "X: y\rX-Forwarded-For: 192.0.2.1",
+        "X: y\nX-Forwarded-For: 192.0.2.1",
+        "X-Forwarded-For\0: 192.0.2.1",
+    ];
+    for fields in refused {
+        assert_eq!(lb.get("/", &[fields]).status, 400, "{}", fields.escape_debug());
+    }
+    assert_eq!(server.requests().len(), served, "a refused head reaches no server");
+}
+
+#[test]
+fn a_denied_client_that_says_nothing_is_closed_at_once_whatever_is_awaited() {
+    let server = HttpServer::named("s1");
+    for peek in ["none", "http", "tls", "auto"] {
+        for proxied in [false, true] {
+            // Longer than the test waits for anything.
+            let mut keys = json!({"peek": peek, "deny": ["127.0.0.3"], "peek_timeout_ms": 600_000});
+            if proxied {
+                keys["accept_proxy"] = json!({"from": ["127.0.0.0/8"]});
+            }
+            let lb = configured(&server.address(), &keys, &json!({}));
+            let mut denied = Peer::connect_from("127.0.0.3", lb.address());
+            denied.expect_closed();
+            let address = denied.address();
+            drop(denied);
+            let line = lb.session_of(address);
+            assert_eq!((line.get("reason"), line.number("bytes_up")), ("denied", 0), "{keys}");
+        }
+    }
+    assert_eq!(server.accepted(), 0);
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod redis;
 mod relay;
 mod reload;
 mod routes;
+mod smuggling;
 mod socketio;
 mod splits;
 mod sticky;

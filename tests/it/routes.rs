@@ -52,10 +52,12 @@ fn hosts_match_exactly_then_by_longest_wildcard_then_default() {
 }
 
 #[test]
-fn the_host_of_an_absolute_target_comes_before_the_host_field() {
+fn an_absolute_target_and_the_host_field_must_agree() {
     let hosts = hosts();
-    let answer = hosts.lb.get("http://chat.example.com/x", &["Host: other.example"]);
+    let answer = hosts.lb.get("http://chat.example.com/x", &["Host: Chat.example.com:80"]);
     assert_eq!(answer.text(), "exact");
+    let answer = hosts.lb.get("http://chat.example.com/x", &["Host: other.example"]);
+    assert_eq!(answer.status, 400);
 }
 
 #[test]

@@ -28,6 +28,17 @@ fn forwarded(replace: bool) -> Option<ForwardedEdit<'static>> {
 }
 
 #[test]
+fn replace_takes_out_what_a_server_may_take_for_the_same_field() {
+    let fields = "X_Forwarded_For: 1\r\nx-forwarded_for: 2\r\nX_FORWARDED-PROTO: 3\r\n\
+        X-Forwarded-For-: 4\r\nX-Forwarded_Fo: 5\r\n";
+    let edit = |replace| RequestEdit { close: false, forwarded: forwarded(replace) };
+    let kept = "X-Forwarded-For-: 4\r\nX-Forwarded_Fo: 5\r\n";
+    let added = "X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\n";
+    assert_eq!(edited(fields, &edit(true)), format!("{kept}{added}"));
+    assert_eq!(edited(fields, &edit(false)), format!("{fields}{added}"));
+}
+
+#[test]
 fn close_takes_the_place_of_what_keeps_a_connection() {
     let close = RequestEdit { close: true, forwarded: None };
     for (fields, expected) in [

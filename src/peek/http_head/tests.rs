@@ -55,7 +55,7 @@ fn every_split_of_a_head_gives_the_same_answer() {
     for bytes in [
         UPGRADE,
         b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\n\r\n",
-        b"GET http://B.example/x?y HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+        b"GET http://B.ex/x?y HTTP/1.1\r\nHost: b.ex\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
         b"GET / HTTP/1.0\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
@@ -141,6 +141,9 @@ fn a_head_that_two_readers_may_read_differently_is_refused() {
         b"GET http://u@b/x HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET http://b/x HTTP/1.1\r\n\r\n",
         b"GET http://b/x HTTP/1.1\r\nHost: a b\r\n\r\n",
+        b"GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http://b/x HTTP/1.1\r\nHost:\r\n\r\n",
+        b"CONNECT b:443 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost:\r\nHost: b\r\n\r\n",
@@ -157,21 +160,21 @@ fn a_head_that_two_readers_may_read_differently_is_refused() {
 }
 
 #[test]
-fn the_host_comes_from_the_target_before_the_host_field() {
+fn the_host_is_that_of_the_target_or_of_the_host_field() {
     for (bytes, host, path) in [
         (&b"GET / HTTP/1.1\r\nhOST: A.b:80\r\n\r\n"[..], Some("a.b"), "/"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", Some("a"), "/"),
         (b"GET /x HTTP/1.1\r\nHost:\r\n\r\n", None, "/x"),
         (b"GET /x HTTP/1.0\r\n\r\n", None, "/x"),
         (b"GET /x HTTP/1.0\r\nHost: a\r\n\r\n", Some("a"), "/x"),
-        (b"GET http://B:81/x?q HTTP/1.1\r\nHost: a\r\n\r\n", Some("b"), "/x"),
-        (b"GET http://B HTTP/1.1\r\nHost: a\r\n\r\n", Some("b"), "/"),
+        (b"GET http://B:81/x?q HTTP/1.1\r\nHost: b.:81\r\n\r\n", Some("b"), "/x"),
+        (b"GET http://B HTTP/1.1\r\nHost: b\r\n\r\n", Some("b"), "/"),
         (b"GET http://B?q HTTP/1.0\r\n\r\n", Some("b"), "/"),
-        (b"GET WS://[::1]:1/ HTTP/1.1\r\nHost: a\r\n\r\n", Some("[::1]"), "/"),
+        (b"GET WS://[::1]:1/ HTTP/1.1\r\nHost: [::1]\r\n\r\n", Some("[::1]"), "/"),
         (b"GET /?u=http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", Some("a"), "/"),
         (b"GET //b/x HTTP/1.1\r\nHost: a\r\n\r\n", Some("a"), "//b/x"),
         (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Some("a"), "*"),
-        (b"CONNECT c:443 HTTP/1.1\r\nHost: a\r\n\r\n", Some("c"), "c:443"),
+        (b"CONNECT c:443 HTTP/1.1\r\nHost: c:443\r\n\r\n", Some("c"), "c:443"),
     ] {
         let head = head(bytes);
         assert_eq!(head.host.as_deref(), host, "{:?}", String::from_utf8_lossy(bytes));
