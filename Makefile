@@ -19,7 +19,7 @@ RUST_TEST_THREADS ?= 4
 export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint sim loom bench bench-quick bench-core scale install tools
+.PHONY: help run build test lint sim loom deny bench bench-quick bench-core scale install tools
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -46,6 +46,16 @@ sim: tools ## SEEDS (10,000) seeds of the simulated kernel; SIM_SEED=17 replays 
 loom: tools ## every interleaving of the counts that all workers share
 	RUSTFLAGS="--cfg ringway_loom" CARGO_TARGET_DIR=$(TARGET)/loom \
 		$(CARGO) test --profile loom --locked --lib pool::counts
+
+# Installs a cargo command of one version, built the quick way: it runs for seconds.
+cargo_tool = "$(TARGET)/tools/bin/$(1)" --version 2>/dev/null | grep -qx '$(1) $(2)' || \
+	CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+	CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 $(CARGO) install --quiet --locked --force \
+	--version $(2) --root "$(TARGET)/tools" --target-dir "$(TARGET)/tools/build" $(1)
+
+deny: tools ## licences, bans and sources of all that ringway is built from (deny.toml)
+	@$(call cargo_tool,cargo-deny,0.20.2)
+	$(TARGET)/tools/bin/cargo-deny --locked check licenses bans sources
 
 # The program is the one that is shipped; only the load generators are built the quick way.
 FIELD = $(CARGO) bench --profile fast --locked --bench field -- --ringway $(TARGET)/release/ringway
