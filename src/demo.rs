@@ -86,6 +86,7 @@ pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
         send_proxy: None,
         forwarded: Forwarded::Off,
         servers: servers.iter().enumerate().map(server).collect(),
+        source_addresses: Vec::new(),
         connect_timeout_ms: 2_000,
         connect_tries: 3,
     };

@@ -35,6 +35,7 @@ use crate::sys::post::Post;
 use crate::sys::ring::Ring;
 use crate::sys::seccomp::Thread;
 use crate::sys::socket::TcpOptions;
+use crate::sys::sources::Uses;
 use crate::sys::spares::SPARES_MAX;
 use crate::sys::token::SLOTS_MAX;
 use crate::sys::{Engine, Fd, affinity, table};
@@ -343,7 +344,10 @@ impl Start {
             .spawn(move || match self.engine {
                 EngineKind::IoUring => self.serve(Ring::new, &tell),
                 EngineKind::Epoll => {
-                    self.serve(|peers, options, clock, _| Epoll::new(peers, options, clock), &tell)
+                    let engine = |peers: &_, options, clock, _, uses| {
+                        Epoll::new(peers, options, clock, uses)
+                    };
+                    self.serve(engine, &tell)
                 }
             })
             .map_err(failed("thread for a worker"))?;
@@ -353,7 +357,7 @@ impl Start {
     /// A worker's life, on its own thread; `tell` hears whether it has begun.
     fn serve<E: Engine>(
         self,
-        engine: impl FnOnce(&[Address], TcpOptions, Clock, bool) -> io::Result<E>,
+        engine: impl FnOnce(&[Address], TcpOptions, Clock, bool, Uses) -> io::Result<E>,
         tell: &SyncSender<io::Result<()>>,
     ) -> io::Result<()> {
         let (shared, control_mailbox) = (Arc::clone(&self.shared), self.control_mailbox.clone());
@@ -378,7 +382,7 @@ impl Start {
     /// From here on the thread's descriptors are its own.
     fn build<E: Engine>(
         self,
-        engine: impl FnOnce(&[Address], TcpOptions, Clock, bool) -> io::Result<E>,
+        engine: impl FnOnce(&[Address], TcpOptions, Clock, bool, Uses) -> io::Result<E>,
     ) -> io::Result<Worker<E>> {
         let mut keep: Vec<i32> = self.listeners.iter().map(|(_, fd)| *fd).collect();
         keep.extend([self.mailbox.number(), self.post.number(), self.control_mailbox.number()]);
@@ -389,7 +393,8 @@ impl Start {
         }
         let (options, clock) = (TcpOptions::of(&self.edition.config), self.shared.clock);
         let restricted = self.sandbox.restricts_rings();
-        let engine = engine(&self.peers, options, clock, restricted)?;
+        let uses = self.shared.uses.clone();
+        let engine = engine(&self.peers, options, clock, restricted, uses)?;
         self.sandbox.confine(Thread::Worker)?;
         let listeners = self.listeners.iter().map(|&(place, fd)| (place, Fd::new(fd)));
         let setup = Setup {

@@ -23,7 +23,7 @@ use crate::session::{Action, CloseReason, Cx, Event, Habit, PipeState};
 use crate::slots::{SlotId, Slots};
 use crate::sys::mailbox::Mailbox;
 use crate::sys::{
-    Completion, Engine, Farewell, Fd, Kind, Op, PipeId, Readiness, Side, Submitted, Token,
+    Completion, Engine, Farewell, Fault, Fd, Kind, Op, PipeId, Readiness, Side, Submitted, Token,
 };
 use crate::timer::Wheel;
 use accepting::Listener;
@@ -321,6 +321,7 @@ impl<E: Engine> Worker<E> {
             return;
         }
         let event = match (kind, result) {
+            (Kind::Connect, Err(Fault::NoPorts)) if self.connect_from_another(id) => return,
             (Kind::Receive, _) => return self.receive_completed(id, side, completion),
             (Kind::Send, result) => {
                 Event::Sent { to: side, buffer: completion.token.buffer(), result }
@@ -467,8 +468,9 @@ impl<E: Engine> Worker<E> {
 
     fn connect(&mut self, id: SlotId, pool: PoolIndex, server: ServerIndex, data_in_hand: bool) {
         let seat = self.slots.find(id).expect("a seat lives until its End");
-        let peer = seat.edition.pools[pool.0 as usize].servers()[server.0 as usize].peer;
-        let open = Op::Open { peer, data_in_hand };
+        let pool = &seat.edition.pools[pool.0 as usize];
+        let peer = pool.servers()[server.0 as usize].peer;
+        let open = Op::Open { peer, sources: pool.sources().clone(), data_in_hand };
         match self.engine.submit(token(id, Kind::Connect, Side::Server), open) {
             Submitted::Done(Ok(number)) => {
                 let socket = Fd::new(number.cast_signed());
@@ -479,6 +481,20 @@ impl<E: Engine> Worker<E> {
             Submitted::Done(Err(fault)) => self.events.push_back(Event::Connected(Err(fault))),
             Submitted::Pending => unreachable!("opening a socket never waits"),
         }
+    }
+
+    /// A source address has no port left towards a server; whether another is tried.
+    fn connect_from_another(&mut self, id: SlotId) -> bool {
+        let seat = self.slots.find(id).expect("a seat outlives its operations");
+        let Some(place) = seat.session.about().place else { return false };
+        let pool = &seat.edition.pools[place.pool.0 as usize];
+        let peer = pool.servers()[place.server.0 as usize].peer;
+        let socket = seat.socket(Side::Server);
+        let next = Op::NextSource { socket, peer, sources: pool.sources().clone() };
+        let token = token(id, Kind::Cancel, Side::Server);
+        let Submitted::Done(Ok(_)) = self.engine.submit(token, next) else { return false };
+        self.submit_once(id, Kind::Connect, Side::Server, Op::Connect { socket, peer });
+        true
     }
 
     /// Closes a side once nothing is pending on it, and has what is pending complete.

@@ -196,6 +196,11 @@ fn one_mistake_in_a_pool_is_one_line() {
     let with = |keys: &str| pools(&pool(keys));
     let backup = r#""a": {"servers": [{"address": "b:1", "backup": true}]}"#;
     let dot = r#""a": {"servers": [{"address": "b:1", "id": "x.y"}]}"#;
+    let source_place = "pools.a.source_addresses[0]";
+    let source = |ip: &str, server: &str| {
+        let keys = format!("\"servers\": [\"{server}\"], \"source_addresses\": [\"{ip}\"]");
+        pools(&format!("\"a\": {{{keys}}}"))
+    };
     let attributes = r#"{"by": "insert", "name": "s", "secret": "k", "attributes": "Pth=/"}"#;
     assert_one_line(vec![
         (pools(r#""a": 7"#), "pools.a", "must be an object, is 7"),
@@ -207,6 +212,9 @@ fn one_mistake_in_a_pool_is_one_line() {
         (pools(r#""a b": {"servers": ["b:1"]}"#), "pools[\"a b\"]", "the name of a pool"),
         (with(r#""connect_tries": 17"#), "pools.a.connect_tries", "must be 1 to 16, is 17"),
         (with(r#""connect_tries": 1.5"#), "pools.a.connect_tries", "a whole number"),
+        (source("x", "b:1"), source_place, "must be an IP address of this host, is \"x\""),
+        (source("10.0.0.1", "[::2]:1"), "pools.a.source_addresses", "needs an IPv6 address"),
+        (source("127.0.0.2", "10.0.0.1:1"), source_place, "cannot be reached from 127.0.0.2"),
         (with(r#""send_proxy": true"#), "pools.a.send_proxy", "one of \"v1\", \"v2\""),
         (with(r#""sticky": "soketio""#), "pools.a.sticky", "did you mean \"socketio\"?"),
         (with(r#""sticky": "cookie""#), "pools.a.sticky", "needs a name: {\"by\": \"cookie\""),

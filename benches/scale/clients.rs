@@ -6,13 +6,14 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use ringway::sys::table;
+use ringway::sys::{Fd, socket, table};
 use socket2::{Domain, Socket, Type};
 
 use crate::course::Course;
@@ -195,7 +196,9 @@ impl Client {
     fn connect(&self, number: usize) -> io::Result<Socket> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), None)?;
         socket.set_tcp_nodelay(true)?;
-        socket.bind(&SocketAddr::from((self.source, 0)).into())?;
+        // A port that bind(2) alone takes would be none of ringway's, whatever its address.
+        socket::bind_address(Fd::new(socket.as_raw_fd()), self.source.into())
+            .map_err(|fault| io::Error::other(fault.to_string()))?;
         match socket.connect(&self.to.into()) {
             Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => {
                 return Err(error);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! clients (a thread and a source address for each 12,000) ─▶ ringway ─▶ servers (a thread and a
-//! port for each 12,000)
+//! port for each 12,000; with --one-server, one port)
 //! ```
 //!
 //! Every thread here has a descriptor table of its own, as ringway's workers have, so all of it
@@ -85,7 +85,7 @@ fn measure(options: &Options) -> Result<Measured, Box<dyn std::error::Error>> {
 
     let threads = options.sessions.div_ceil(SESSIONS_PER_THREAD);
     let course = Arc::new(Course::new(options));
-    let servers = Servers::start(threads, &course)?;
+    let servers = Servers::start(threads, options.one_server, &course)?;
     let per_worker = Balancer::start(1, &servers.addresses)?.sessions_per_worker;
     let workers = options.sessions.div_ceil(per_worker * WORKER_SHARE_PERCENT / 100);
     let mut balancer = Balancer::start(workers, &servers.addresses)?;
@@ -100,7 +100,7 @@ fn measure(options: &Options) -> Result<Measured, Box<dyn std::error::Error>> {
     let cpu_us = balancer.cpu_us()? - cpu_before_us;
     let held = Memory::now(balancer.pid())?;
     let sessions = course.held.load(Relaxed);
-    let per_server = servers.held();
+    let (per_server, per_source) = (servers.held(), servers.by_source());
     let per_worker_held = balancer.sessions_by_worker()?;
 
     println!("closing {sessions}");
@@ -123,6 +123,7 @@ fn measure(options: &Options) -> Result<Measured, Box<dyn std::error::Error>> {
         held,
         cpu_us,
         per_server,
+        per_source,
         per_worker_held,
         left_at_workers,
         totals,

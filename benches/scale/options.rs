@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// root
     #[arg(long)]
     pub(crate) raise_file_max: bool,
+    /// One server address for all sessions, so that they need more source addresses than one
+    #[arg(long)]
+    pub(crate) one_server: bool,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,

@@ -41,6 +41,8 @@ pub(crate) struct Measured {
     /// Of ringway, during the hold.
     pub(crate) cpu_us: u64,
     pub(crate) per_server: Vec<usize>,
+    /// Server connections, by the address that ringway connected from.
+    pub(crate) per_source: Vec<usize>,
     pub(crate) per_worker_held: Vec<usize>,
     /// After every client was gone.
     pub(crate) left_at_workers: usize,
@@ -140,6 +142,7 @@ fn text(options: &Options, run: &Measured, limits: &Limits) -> Result<String, st
     sessions(&mut out, options, run)?;
     memory(&mut out, run, limits)?;
     writeln!(out, "per server           {}", spread(&run.per_server))?;
+    writeln!(out, "per source address   {}", spread(&run.per_source))?;
     writeln!(out, "per worker           {}", spread(&run.per_worker_held))?;
     writeln!(out, "ceilings, lowest first")?;
     for (sessions, what) in run.ceilings(limits) {
@@ -148,8 +151,10 @@ fn text(options: &Options, run: &Measured, limits: &Limits) -> Result<String, st
     writeln!(
         out,
         "     no ceiling       ports: {} for each pair of source and destination; \
-         here {} sources and {} server ports",
-        limits.ports, run.threads, run.threads
+         clients have {} sources, ringway took {}",
+        limits.ports,
+        run.threads,
+        run.per_source.len()
     )?;
     Ok(out)
 }
@@ -299,6 +304,7 @@ fn json(options: &Options, run: &Measured, limits: &Limits) -> Value {
         "tcp_pages": held.tcp_pages,
         "tcp_sockets": held.tcp_sockets,
         "sessions_by_server": run.per_server,
+        "sessions_by_source": run.per_source,
         "sessions_by_worker": run.per_worker_held,
         "ceilings": ceilings,
     })

@@ -1,12 +1,14 @@
-//! Servers that send back what they receive: a thread, a port and a descriptor table for each.
+//! Servers that send back what they receive: a thread and a descriptor table for each, and a port,
+//! unless all share one.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -33,31 +35,44 @@ const LISTENER: u64 = u64::MAX;
 pub(crate) struct Servers {
     pub(crate) addresses: Vec<SocketAddr>,
     held: Vec<Arc<AtomicUsize>>,
+    /// Connections accepted, by the address they came from.
+    sources: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
     threads: Vec<JoinHandle<io::Result<()>>>,
 }
 
 impl Servers {
-    pub(crate) fn start(count: usize, course: &Arc<Course>) -> io::Result<Self> {
-        let mut all = Self { addresses: Vec::new(), held: Vec::new(), threads: Vec::new() };
+    pub(crate) fn start(count: usize, one: bool, course: &Arc<Course>) -> io::Result<Self> {
+        let (addresses, held, threads) = (Vec::new(), Vec::new(), Vec::new());
+        let mut all = Self { addresses, held, sources: Arc::default(), threads };
+        let mut port = 0;
         for number in 0..count {
             let (tell, address) = sync_channel(1);
             let held = Arc::new(AtomicUsize::new(0));
             let (course, held_there) = (Arc::clone(course), Arc::clone(&held));
+            let sources = Arc::clone(&all.sources);
             let thread =
                 thread::Builder::new().name(format!("server-{number}")).spawn(move || {
-                    let mut server = Server::listen(held_there, &tell)?;
+                    let mut server = Server::listen(port, held_there, sources, &tell)?;
                     server.run(&course)
                 })?;
             all.threads.push(thread);
             all.held.push(held);
-            all.addresses.push(address.recv().map_err(|_| io::Error::other("a server ended"))?);
+            let address = address.recv().map_err(|_| io::Error::other("a server ended"))?;
+            all.addresses.push(address);
+            port = if one { address.port() } else { 0 };
         }
+        all.addresses.dedup();
         Ok(all)
     }
 
     /// Connections that each server holds.
     pub(crate) fn held(&self) -> Vec<usize> {
         self.held.iter().map(|held| held.load(Relaxed)).collect()
+    }
+
+    /// Connections from each source address so far.
+    pub(crate) fn by_source(&self) -> Vec<usize> {
+        self.sources.lock().expect("nobody panics with it").values().copied().collect()
     }
 
     pub(crate) fn finish(self, course: &Course) {
@@ -76,19 +91,26 @@ struct Server {
     /// By descriptor number.
     connections: Vec<Option<TcpStream>>,
     held: Arc<AtomicUsize>,
+    sources: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
 }
 
 impl Server {
-    fn listen(held: Arc<AtomicUsize>, tell: &SyncSender<SocketAddr>) -> io::Result<Self> {
+    fn listen(
+        port: u16,
+        held: Arc<AtomicUsize>,
+        sources: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+        tell: &SyncSender<SocketAddr>,
+    ) -> io::Result<Self> {
         table::make_private(&[])?;
         let listener = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), None)?;
-        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        listener.set_reuse_port(true)?;
+        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
         listener.listen(BACKLOG)?;
         let listener = TcpListener::from(listener);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
         let _ = tell.send(listener.local_addr()?);
-        Ok(Self { epoll, listener, connections: Vec::new(), held })
+        Ok(Self { epoll, listener, connections: Vec::new(), held, sources })
     }
 
     fn run(&mut self, course: &Course) -> io::Result<()> {
@@ -110,8 +132,8 @@ impl Server {
 
     fn accept(&mut self) -> io::Result<()> {
         loop {
-            let stream = match self.listener.accept() {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match self.listener.accept() {
+                Ok(accepted) => accepted,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
                 Err(error) => return Err(error),
@@ -125,6 +147,8 @@ impl Server {
             }
             self.connections[number] = Some(stream);
             self.held.fetch_add(1, Relaxed);
+            let mut sources = self.sources.lock().expect("nobody panics with it");
+            *sources.entry(from.ip()).or_default() += 1;
         }
     }
 

@@ -193,6 +193,11 @@ pub(super) struct PoolFile {
     /// client behind what is there, `replace` takes out what is there.
     #[schemars(default)]
     pub(super) forwarded: OrFalse<ForwardedFile>,
+    /// Addresses of this host that servers are connected to from, in turn. Empty: the kernel's
+    /// choice, and for servers on IPv4 loopback addresses other addresses of 127.0.0.0/8 once that
+    /// has no port left.
+    #[schemars(default)]
+    pub(super) source_addresses: Vec<String>,
     /// Milliseconds one connect may take before another server is tried.
     #[schemars(range(min = CONNECT_TIMEOUT_MS.min, max = CONNECT_TIMEOUT_MS.max))]
     #[schemars(default = "whole::<{ CONNECT_TIMEOUT_MS.default }>")]
@@ -442,6 +447,7 @@ impl Default for PoolFile {
             servers: Vec::new(),
             send_proxy: OrFalse::default(),
             forwarded: OrFalse::default(),
+            source_addresses: Vec::new(),
             connect_timeout_ms: CONNECT_TIMEOUT_MS.default,
             connect_tries: CONNECT_TRIES.default,
         }

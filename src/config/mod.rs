@@ -25,7 +25,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -286,6 +286,8 @@ pub struct Pool {
     pub forwarded: Forwarded,
     /// At least one; addresses unique within the pool.
     pub servers: Vec<Server>,
+    /// Addresses of this host to connect from; empty: the kernel's choice.
+    pub source_addresses: Vec<IpAddr>,
     /// Milliseconds one connect may take.
     pub connect_timeout_ms: u32,
     /// Different servers tried before giving up: 1 to 16.

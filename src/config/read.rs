@@ -264,6 +264,7 @@ fn pool(node: &Node, place: Place, report: &mut Report) -> PoolFile {
     if let Some((node, place)) = fields.take("forwarded") {
         pool.forwarded = or_false(node, &place, report, |n, p, r| word(n, p, FORWARDED, r));
     }
+    pool.source_addresses = fields.texts("source_addresses", report);
     pool.connect_timeout_ms = fields.whole("connect_timeout_ms", CONNECT_TIMEOUT_MS, report);
     pool.connect_tries = fields.whole("connect_tries", CONNECT_TRIES, report);
     fields.finish(report);

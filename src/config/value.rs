@@ -180,6 +180,14 @@ pub(super) fn network(written: &str) -> Result<IpNet, String> {
     Ok(network)
 }
 
+/// An address of this host to connect from.
+pub(super) fn source_address(written: &str) -> Result<IpAddr, String> {
+    match written.parse::<IpAddr>() {
+        Ok(ip) if !ip.is_unspecified() && !ip.is_multicast() => Ok(ip.to_canonical()),
+        _ => Err(format!("must be an IP address of this host, is {written:?}")),
+    }
+}
+
 /// A listener's or pool's name.
 pub(super) fn name(written: &str) -> Result<(), String> {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
@@ -339,6 +347,15 @@ mod tests {
         for written in ["", "a b", "a:b", "a\0", "\n"] {
             let error = account(written).unwrap_err();
             assert!(error.starts_with("must be a name or a number"), "{error}");
+        }
+    }
+
+    #[test]
+    fn sources() {
+        assert_eq!(source_address("10.0.0.1").unwrap().to_string(), "10.0.0.1");
+        assert_eq!(source_address("::1").unwrap().to_string(), "::1");
+        for written in ["10.0.0.1:80", "10.0.0.0/8", "0.0.0.0", "::", "224.0.0.1", "eth0", ""] {
+            assert!(source_address(written).is_err(), "{written}");
         }
     }
 

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use crate::config::{self, Balance};
 use crate::peek::http_head::RequestHead;
-use crate::sys::PeerId;
+use crate::sys::{PeerId, SourceList};
 
 use balance::{Group, Turn};
 use learned::Found;
@@ -97,6 +97,7 @@ pub enum NoPick {
 #[derive(Debug)]
 pub struct Pool {
     spec: config::Pool,
+    sources: SourceList,
     servers: Box<[Server]>,
     /// All servers but backups and those that are leaving.
     primaries: Group,
@@ -149,6 +150,8 @@ impl Pool {
             primaries: group(false, before.map(|before| &before.primaries)),
             backups: group(true, before.map(|before| &before.backups)),
             cookies: cookies(&spec.sticky, &servers),
+            sources: (!spec.source_addresses.is_empty())
+                .then(|| spec.source_addresses.clone().into()),
             spec: spec.clone(),
             servers,
             rule,
@@ -164,6 +167,11 @@ impl Pool {
     /// The configuration it was made from.
     pub fn spec(&self) -> &config::Pool {
         &self.spec
+    }
+
+    /// Where its servers are connected to from.
+    pub fn sources(&self) -> &SourceList {
+        &self.sources
     }
 
     /// All servers, backups among them, in the order given.

@@ -19,6 +19,7 @@ fn pool_of(balance: Balance, sticky: Sticky, strict: bool, servers: &[(&str, u16
         send_proxy: None,
         forwarded: Forwarded::Off,
         servers: Vec::new(),
+        source_addresses: Vec::new(),
         connect_timeout_ms: 2_000,
         connect_tries: 3,
     };

@@ -29,6 +29,19 @@ impl Tried {
         }
     }
 
+    /// Takes a server out.
+    pub fn remove(&mut self, server: ServerIndex) {
+        let used = usize::from(self.used);
+        if let Some(at) = self.first[..used].iter().position(|&tried| tried == server.0) {
+            self.first[at] = self.more.pop().unwrap_or_else(|| {
+                self.used -= 1;
+                self.first[used - 1]
+            });
+        } else {
+            self.more.retain(|&tried| tried != server.0);
+        }
+    }
+
     /// Whether the server is in the set.
     pub fn contains(&self, server: ServerIndex) -> bool {
         self.first[..usize::from(self.used)].contains(&server.0) || self.more.contains(&server.0)
@@ -59,6 +72,12 @@ mod tests {
         }
         assert_eq!(tried.len(), 40);
         assert!(!tried.contains(ServerIndex(40)));
+        for index in [3, 39, 15, 3].into_iter().chain(4..39) {
+            tried.remove(ServerIndex(index));
+            assert!(!tried.contains(ServerIndex(index)));
+        }
+        assert!((0..3).all(|index| tried.contains(ServerIndex(index))));
+        assert_eq!(tried.len(), 3);
     }
 
     #[test]

@@ -39,13 +39,15 @@ pub enum CloseReason {
     ConnectFailed,
     /// The key names a server that is not there, and the pool is strict.
     KeyLost,
+    /// No descriptor, memory or port was left to connect to a server with.
+    Exhausted,
     /// ringway was stopped.
     Stopped,
 }
 
 impl CloseReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ClientClosed,
         Self::ServerClosed,
         Self::ClientReset,
@@ -62,6 +64,7 @@ impl CloseReason {
         Self::Denied,
         Self::ConnectFailed,
         Self::KeyLost,
+        Self::Exhausted,
         Self::Stopped,
     ];
 
@@ -95,6 +98,7 @@ impl CloseReason {
             Self::Denied => "denied",
             Self::ConnectFailed => "connect_failed",
             Self::KeyLost => "key_lost",
+            Self::Exhausted => "exhausted",
             Self::Stopped => "stopped",
         }
     }

@@ -1,5 +1,8 @@
 //! Entry: a pool, a key and the bytes to send first. Exits: relay, refuse (503), close. Deadline:
 //! the pool's `connect_timeout_ms` for each server tried.
+//!
+//! Where this machine has no descriptor, memory or port for a server connection, that is not the
+//! server's fault and no try: it is tried again after a pause, for `connect_timeout_ms` in all.
 
 use std::net::SocketAddr;
 
@@ -8,14 +11,26 @@ use super::watch::{Gate, Watch};
 use super::{About, Action, CloseReason, Cx, Event, Next, Phase, Place, answer, close};
 use crate::config::PoolIndex;
 use crate::peek::proxy_protocol;
-use crate::pool::{Key, NoPick, Pool, Tried};
+use crate::pool::{Key, NoPick, Pool, ServerIndex, Tried};
 use crate::sys::{Farewell, Fault, Side};
+
+/// Milliseconds before somebody who found no descriptor, memory or port tries again: ten attempts a
+/// second are no load, and short beside any timeout.
+const SHORTAGE_PAUSE_MS: u32 = 100;
 
 /// A server is being found.
 pub(super) struct Connecting {
     pool: PoolIndex,
     key: Key,
     tried: Tried,
+    /// Those of them that this machine has no port left for.
+    spent: Vec<ServerIndex>,
+    /// What the connect that is being closed failed for, where that was no fault of the server.
+    shortage: Option<Fault>,
+    /// True exactly when no server is being connected to, until the deadline.
+    paused: bool,
+    /// When it is given up to wait for what ran out; 0: nothing has run out yet.
+    shortage_until_ms: u64,
     bytes: Vec<u8>,
     client: ClientHalf,
     local: Option<SocketAddr>,
@@ -35,9 +50,21 @@ impl Connecting {
         local: Option<SocketAddr>,
         now_us: u64,
     ) -> Self {
-        let tried = Tried::default();
-        let (http, watch) = (None, None);
-        Self { pool, key, tried, bytes, client, local, started_us: now_us, http, watch }
+        Self {
+            pool,
+            key,
+            tried: Tried::default(),
+            spent: Vec::new(),
+            shortage: None,
+            paused: false,
+            shortage_until_ms: 0,
+            bytes,
+            client,
+            local,
+            started_us: now_us,
+            http: None,
+            watch: None,
+        }
     }
 }
 
@@ -70,7 +97,7 @@ impl Connecting {
     /// Picks a server not tried yet and connects to it; or says how the session ends.
     fn choose(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Option<Phase> {
         let pool = &cx.pools[self.pool.0 as usize];
-        if self.tried.len() >= usize::from(pool.spec().connect_tries) {
+        if about.retries >= pool.spec().connect_tries {
             return Some(self.give_up(CloseReason::ConnectFailed, cx));
         }
         let client = about.client.map(|client| client.ip());
@@ -85,6 +112,8 @@ impl Connecting {
                 cx.act(Action::Connect { pool: self.pool, server, data_in_hand });
                 None
             }
+            // Not refused for want of ports while they may come back.
+            Err(_) if !self.spent.is_empty() => self.pause(cx),
             Err(NoPick::NoServer) => Some(self.give_up(CloseReason::ConnectFailed, cx)),
             Err(NoPick::KeyLost) => Some(self.give_up(CloseReason::KeyLost, cx)),
         }
@@ -103,7 +132,15 @@ impl Connecting {
     pub(super) fn step(&mut self, about: &mut About, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
         match event {
             Event::Connected(Ok(())) => Next::To(self.connected(about, cx)),
+            Event::Deadline if self.paused => {
+                self.paused = false;
+                self.spent.drain(..).for_each(|server| self.tried.remove(server));
+                self.choose(about, cx).map_or(Next::Stay, Next::To)
+            }
             Event::Connected(Err(_)) | Event::Deadline => {
+                if let Event::Connected(Err(fault)) = event {
+                    self.shortage = Some(fault).filter(|fault| fault.is_shortage());
+                }
                 cx.act(Action::Close(Side::Server, Farewell::Reset));
                 Next::Stay
             }
@@ -120,9 +157,32 @@ impl Connecting {
         let place = about.place.expect("connecting to a place");
         leave_place(about, cx.pools, cx.now_ms());
         about.place = None;
-        about.retries += 1;
-        self.tried.insert(place.server);
+        match self.shortage.take() {
+            None => {
+                about.retries += 1;
+                self.tried.insert(place.server);
+            }
+            Some(Fault::NoPorts) => {
+                self.spent.push(place.server);
+                self.tried.insert(place.server);
+            }
+            // No other server would fare better.
+            Some(_) => return self.pause(cx).map_or(Next::Stay, Next::To),
+        }
         self.choose(about, cx).map_or(Next::Stay, Next::To)
+    }
+
+    /// Waits for what this machine has run out of, or no longer.
+    fn pause(&mut self, cx: &mut Cx<'_>) -> Option<Phase> {
+        let timeout_ms = cx.pools[self.pool.0 as usize].spec().connect_timeout_ms;
+        if self.shortage_until_ms == 0 {
+            self.shortage_until_ms = cx.now_ms() + u64::from(timeout_ms);
+        } else if cx.now_ms() >= self.shortage_until_ms {
+            return Some(self.give_up(CloseReason::Exhausted, cx));
+        }
+        self.paused = true;
+        cx.deadline_in(SHORTAGE_PAUSE_MS.min(timeout_ms));
+        None
     }
 
     /// Only a client whose receive was pending when peeking ended comes here.

@@ -1,21 +1,28 @@
-//! Server names to addresses, by the system's resolver. Waits for as long as that does.
+//! Server names to addresses, by the system's resolver, for as long as that takes; and whether this
+//! host has the addresses that servers are to be connected to from.
 
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{IpAddr, ToSocketAddrs};
 
 use super::Failed;
 use crate::config::{self, Address, Config, ServerAddress};
 use crate::pool::ServerSpec;
-use crate::sys::socket;
+use crate::sys::{socket, sources};
 
 /// The servers of each pool, in the order of the configuration; a name becomes all its addresses.
 ///
 /// # Errors
-/// Every name that has no address, and every address the kernel cannot take.
+/// Every name that has no address, every address the kernel cannot take, and every source address
+/// that is not this host's.
 pub(super) fn look_up(config: &Config) -> Result<Vec<Vec<ServerSpec>>, Vec<Failed>> {
     let mut failures = Vec::new();
     let mut pools = Vec::with_capacity(config.pools.len());
     for pool in &config.pools {
+        for &ip in &pool.source_addresses {
+            if let Err(why) = sources::probe(ip) {
+                failures.push(no_source(pool, ip, why));
+            }
+        }
         let mut servers = Vec::with_capacity(pool.servers.len());
         for server in &pool.servers {
             if let Err(failed) = look_up_server(pool, server, &mut servers) {
@@ -25,6 +32,16 @@ pub(super) fn look_up(config: &Config) -> Result<Vec<Vec<ServerSpec>>, Vec<Faile
         pools.push(servers);
     }
     if failures.is_empty() { Ok(pools) } else { Err(failures) }
+}
+
+fn no_source(pool: &config::Pool, ip: IpAddr, why: io::Error) -> Failed {
+    let why = match why.kind() {
+        kind @ io::ErrorKind::AddrNotAvailable => {
+            io::Error::new(kind, "this host does not have that address")
+        }
+        _ => why,
+    };
+    Failed { what: format!("pools.{}.source_addresses: {ip}", pool.name), why }
 }
 
 fn look_up_server(

@@ -15,6 +15,7 @@ use super::epoll::Epoll;
 use super::mailbox::Mailbox;
 use super::ring::Ring;
 use super::socket::{self, TcpOptions};
+use super::sources::Uses;
 use super::*;
 use crate::config::{Address, LoopbackCongestion};
 
@@ -46,8 +47,9 @@ impl Near {
 /// Runs a row on each engine.
 fn on_every_engine(peers: &[Address], row: impl Fn(&mut Bench)) {
     let options = TcpOptions { keep_alive: None, loopback_congestion: LoopbackCongestion::Reno };
-    let ring = Ring::new(peers, options, Clock::new(), true).expect("io_uring is needed here");
-    let epoll = Epoll::new(peers, options, Clock::new()).unwrap();
+    let ring = Ring::new(peers, options, Clock::new(), true, Uses::default())
+        .expect("io_uring is needed here");
+    let epoll = Epoll::new(peers, options, Clock::new(), Uses::default()).unwrap();
     let engines: [(&str, Box<dyn Engine>); 2] =
         [("ring", Box::new(ring)), ("epoll", Box::new(epoll))];
     for (name, engine) in engines {
@@ -536,6 +538,30 @@ fn splices_move_bytes_and_waits_between_them_are_true() {
 }
 
 #[test]
+fn servers_are_connected_to_from_where_it_is_wanted_and_from_elsewhere_without_ports() {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let peer = PeerId(0);
+    on_every_engine(&[Address::Tcp(server.local_addr().unwrap())], |bench| {
+        let listed: SourceList = Some(["127.0.0.5".parse().unwrap()].into());
+        for (slot, (sources, next, from)) in
+            // In turn, and the list has had one.
+            (0..).zip([(None, false, 1), (listed, false, 5), (None, true, 3)])
+        {
+            let open = Op::Open { peer, sources: sources.clone(), data_in_hand: false };
+            let socket = Fd::new(bench.done(open).unwrap().cast_signed());
+            if next {
+                bench.done(Op::NextSource { socket, peer, sources }).unwrap();
+            }
+            let token = Near { socket, slot }.token(Kind::Connect);
+            bench.result(token, Op::Connect { socket, peer }).unwrap();
+            let (_, client) = server.accept().unwrap();
+            assert_eq!(client.ip(), Ipv4Addr::new(127, 0, 0, from));
+            bench.done(Op::Close { socket, farewell: Farewell::Orderly }).unwrap();
+        }
+    });
+}
+
+#[test]
 fn servers_are_connected_to_and_ended_sockets_serve_again() {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let (closed, nobody) = listen();
@@ -543,7 +569,7 @@ fn servers_are_connected_to_and_ended_sockets_serve_again() {
     let peers = [server.local_addr().unwrap(), nobody].map(Address::Tcp);
     on_every_engine(&peers, |bench| {
         let open = |bench: &mut Bench, peer, slot| {
-            let op = Op::Open { peer: PeerId(peer), data_in_hand: false };
+            let op = Op::Open { peer: PeerId(peer), sources: None, data_in_hand: false };
             let socket = Fd::new(bench.done(op).unwrap().cast_signed());
             let near = Near { socket, slot };
             let op = Op::Connect { socket, peer: PeerId(peer) };

@@ -5,10 +5,12 @@ use std::io;
 
 use socket2::SockAddr;
 
+use super::clock::Clock;
 use super::pipes::Pipes;
 use super::socket::TcpOptions;
+use super::sources::{Sources, Uses};
 use super::spares::Spares;
-use super::{Farewell, Fault, Fd, Op, PeerId, socket};
+use super::{Farewell, Fault, Fd, Op, PeerId, SourceList, socket};
 use crate::config::Address;
 
 /// Servers and how sockets for them are made, sockets that may serve again, and pipes.
@@ -18,15 +20,23 @@ pub struct Direct {
     options: TcpOptions,
     /// Where all peers want the same kind of socket, so that any spare serves any of them.
     spares: Option<Spares>,
+    sources: Sources,
+    clock: Clock,
     pipes: Pipes,
 }
 
 impl Direct {
     /// For servers numbered as they stand here.
-    pub fn new(peers: &[Address], options: TcpOptions) -> io::Result<Self> {
+    pub fn new(
+        peers: &[Address],
+        options: TcpOptions,
+        clock: Clock,
+        uses: Uses,
+    ) -> io::Result<Self> {
         let peers: Vec<_> = boxed(peers)?.collect();
         let spares = socket::are_alike(&peers).then(Spares::default);
-        Ok(Self { peers, options, spares, pipes: Pipes::default() })
+        let (sources, pipes) = (Sources::new(uses), Pipes::default());
+        Ok(Self { peers, options, spares, sources, clock, pipes })
     }
 
     /// Learns of more servers, and how sockets are configured from now on.
@@ -54,7 +64,8 @@ impl Direct {
     /// Performs an operation that is done when submitted.
     pub fn perform(&mut self, op: &Op) -> Result<u32, Fault> {
         match *op {
-            Op::Open { peer, data_in_hand } => self.open(peer, data_in_hand),
+            Op::Open { peer, ref sources, data_in_hand } => self.open(peer, sources, data_in_hand),
+            Op::NextSource { socket, peer, ref sources } => self.next_source(socket, peer, sources),
             Op::TakePipe => self.pipes.take().map(|pipe| pipe.0),
             Op::ReturnPipe { pipe, empty } => {
                 self.pipes.give_back(pipe, empty);
@@ -76,10 +87,30 @@ impl Direct {
         }
     }
 
-    fn open(&mut self, peer: PeerId, data_in_hand: bool) -> Result<u32, Fault> {
-        let opened = match self.spares.as_mut().and_then(Spares::take) {
-            Some(spare) => spare,
-            None => socket::open(&self.peers[peer.0 as usize], self.options)?,
+    fn open(
+        &mut self,
+        peer: PeerId,
+        listed: &SourceList,
+        data_in_hand: bool,
+    ) -> Result<u32, Fault> {
+        let (address, clock) = (&*self.peers[peer.0 as usize], self.clock);
+        let way = (peer, address, listed.as_deref());
+        let source = self.sources.choose(way, || clock.now_us())?;
+        let opened = match (self.spares.as_mut().and_then(|spares| spares.take(source)), source) {
+            (Some(spare), None) => spare,
+            (Some(spare), Some(ip)) => {
+                self.sources.note(spare, peer, ip);
+                spare
+            }
+            (None, None) => socket::open(address, self.options)?,
+            (None, Some(ip)) => {
+                let opened = socket::open(address, self.options)?;
+                if let Err(fault) = self.sources.bind(opened, way, ip, clock.now_us()) {
+                    socket::close(opened, Farewell::Orderly);
+                    return Err(fault);
+                }
+                opened
+            }
         };
         if data_in_hand {
             socket::acknowledge_with_data(opened);
@@ -87,9 +118,15 @@ impl Direct {
         Ok(opened.number().cast_unsigned())
     }
 
+    fn next_source(&mut self, opened: Fd, peer: PeerId, listed: &SourceList) -> Result<u32, Fault> {
+        let way = (peer, &*self.peers[peer.0 as usize], listed.as_deref());
+        self.sources.bind_to_next(opened, way, self.clock.now_us()).map(|()| 0)
+    }
+
     fn close(&mut self, socket: Fd, farewell: Farewell) {
+        let source = self.sources.release(socket);
         match &mut self.spares {
-            Some(spares) if farewell == Farewell::Ended => spares.put(socket),
+            Some(spares) if farewell == Farewell::Ended => spares.put(socket, source),
             _ => socket::close(socket, farewell),
         }
     }

@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::direct::Direct;
 use super::pipes::PIPE_SIZE;
 use super::socket::{self, Connecting, TcpOptions};
+use super::sources::Uses;
 use super::{
     BufferId, Completion, Engine, Fault, Fd, Kind, Op, PeerId, Submitted, Token, mailbox, post,
 };
@@ -81,10 +82,15 @@ impl Sending {
 
 impl Epoll {
     /// Sets epoll up in the calling thread's descriptor table.
-    pub fn new(peers: &[Address], options: TcpOptions, clock: Clock) -> io::Result<Self> {
+    pub fn new(
+        peers: &[Address],
+        options: TcpOptions,
+        clock: Clock,
+        uses: Uses,
+    ) -> io::Result<Self> {
         Ok(Self {
             epoll: nix::sys::epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            direct: Direct::new(peers, options)?,
+            direct: Direct::new(peers, options, clock, uses)?,
             memory: Memory::new(),
             watches: Vec::new(),
             sockets: Vec::new(),

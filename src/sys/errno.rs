@@ -9,7 +9,8 @@ pub enum Fault {
     WouldBlock,
     /// We asked for it. ECANCELED.
     Cancelled,
-    /// All ring buffers are in use: wait for one to come back. ENOBUFS on a receive.
+    /// On a receive, all ring buffers are in use: wait for one to come back. On anything else, as
+    /// `NoMemory`. ENOBUFS.
     NoBuffers,
     /// The peer reset the connection, which the kernel tells once. ECONNRESET.
     Reset,
@@ -26,7 +27,7 @@ pub enum Fault {
     NoPorts,
     /// Descriptors ran out. EMFILE, ENFILE.
     NoDescriptors,
-    /// Kernel memory ran out. ENOMEM, ENOBUFS.
+    /// Kernel memory ran out. ENOMEM.
     NoMemory,
     /// A connection in the accept queue was gone. ECONNABORTED, EPROTO and what accept(2) lists.
     Aborted,
@@ -54,6 +55,11 @@ impl Fault {
             libc::ECONNABORTED | libc::EPROTO | libc::ENOPROTOOPT | libc::ENONET => Self::Aborted,
             other => Self::Other(other),
         }
+    }
+
+    /// Something of this machine ran out, which says nothing about who was to be connected to.
+    pub fn is_shortage(self) -> bool {
+        matches!(self, Self::NoPorts | Self::NoDescriptors | Self::NoMemory | Self::NoBuffers)
     }
 
     /// From the last failed call of this thread.

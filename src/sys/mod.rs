@@ -40,6 +40,7 @@ pub mod post;
 pub mod ring;
 pub mod signal;
 pub mod socket;
+pub mod sources;
 pub mod spares;
 pub mod table;
 pub mod token;
@@ -49,7 +50,8 @@ mod contract;
 
 use std::io;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::config::Address;
 use socket::TcpOptions;
@@ -80,8 +82,11 @@ impl Fd {
 
 /// A server address prepared once, so that connecting allocates nothing. The same number means the
 /// same address to all workers, for as long as the process runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub u32);
+
+/// Addresses of this host to connect from, in no order.
+pub type SourceList = Option<Arc<[IpAddr]>>;
 
 /// What a socket is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +134,8 @@ pub enum Op {
     Open {
         /// Who it will connect to.
         peer: PeerId,
+        /// The addresses to connect from; `None`: the kernel's choice.
+        sources: SourceList,
         /// Bytes are in hand, so the handshake's ACK may wait for them.
         data_in_hand: bool,
     },
@@ -138,6 +145,16 @@ pub enum Op {
         socket: Fd,
         /// The same peer.
         peer: PeerId,
+    },
+    /// Have an opened socket whose connect failed with [`Fault::NoPorts`] connect from another
+    /// address: Done, with that fault where none is left.
+    NextSource {
+        /// From `Open`.
+        socket: Fd,
+        /// The same peer.
+        peer: PeerId,
+        /// The same addresses.
+        sources: SourceList,
     },
     /// Receive into buffers of the ring; completions name them.
     Receive {

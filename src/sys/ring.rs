@@ -17,6 +17,7 @@ use super::direct::Direct;
 use super::errno::Fault;
 use super::pipes::PIPE_SIZE;
 use super::socket::TcpOptions;
+use super::sources::Uses;
 use super::{
     Completion, Engine, Fd, Kind, Op, Patience, PeerId, Readiness, Submitted, Token, mailbox, post,
     socket,
@@ -63,6 +64,7 @@ impl Ring {
         options: TcpOptions,
         clock: Clock,
         restricted: bool,
+        uses: Uses,
     ) -> io::Result<Self> {
         let ring = set_up(SUBMISSIONS, COMPLETIONS)?;
         let buffers = Buffers::new()?;
@@ -71,7 +73,7 @@ impl Ring {
             restrict(&ring)?;
         }
         ring.submitter().register_enable_rings()?;
-        let direct = Direct::new(peers, options)?;
+        let direct = Direct::new(peers, options, clock, uses)?;
         let (sending, trouble) = (HashMap::new(), HashMap::new());
         Ok(Self { ring, sending, trouble, buffers, direct, clock })
     }
@@ -391,7 +393,7 @@ mod tests {
     fn ring(restricted: bool) -> Ring {
         let loopback_congestion = LoopbackCongestion::System;
         let options = TcpOptions { keep_alive: None, loopback_congestion };
-        Ring::new(&[], options, Clock::new(), restricted).unwrap()
+        Ring::new(&[], options, Clock::new(), restricted, Uses::default()).unwrap()
     }
 
     /// What the kernel says to an entry, by errno.

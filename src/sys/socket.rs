@@ -3,10 +3,11 @@
 use std::io::{self, Read};
 use std::mem::ManuallyDrop;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{Farewell, Fault, Fd};
@@ -163,6 +164,16 @@ pub fn open(peer: &SockAddr, options: TcpOptions) -> Result<Fd, Fault> {
         let _ = configure(&SockRef::from(&socket), peer.ip(), options);
     }
     Ok(Fd::new(socket.into_raw_fd()))
+}
+
+/// Binds a socket that is not connected to an address, and to no port before it connects: then it
+/// shares ports with sockets that go elsewhere, as an unbound one does (ip(7),
+/// IP_BIND_ADDRESS_NO_PORT).
+pub fn bind_address(opened: Fd, ip: IpAddr) -> Result<(), Fault> {
+    let socket = borrowed(opened);
+    setsockopt(&socket.as_fd(), IpBindAddressNoPort, &true)
+        .map_err(|errno| Fault::from_errno(errno as i32))?;
+    socket.bind(&SocketAddr::new(ip, 0).into()).map_err(|error| fault(&error))
 }
 
 /// Has the first bytes carry the handshake's ACK: one packet less per connection. Without bytes

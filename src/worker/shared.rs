@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::edition::Edition;
 use crate::metrics::Counters;
 use crate::sys::clock::Clock;
+use crate::sys::sources::Uses;
 
 /// What all workers share.
 pub struct Shared {
@@ -16,6 +17,8 @@ pub struct Shared {
     pub running: AtomicUsize,
     /// What every worker reads, so that expiry times mean the same to all.
     pub clock: Clock,
+    /// Which source addresses server connections have.
+    pub uses: Uses,
     /// What happened, by worker.
     pub counters: Vec<Counters>,
     /// Workers are told of each edition by an order; this is for everybody else.
@@ -29,6 +32,7 @@ impl Shared {
             failed: AtomicBool::new(false),
             running: AtomicUsize::new(workers),
             clock: Clock::new(),
+            uses: Uses::default(),
             counters: (0..workers).map(|_| Counters::default()).collect(),
             in_force: Mutex::new(edition),
         }

@@ -23,6 +23,7 @@ mod reload;
 mod routes;
 mod smuggling;
 mod socketio;
+mod sources;
 mod splits;
 mod sticky;
 mod tls;

@@ -53,6 +53,14 @@ enum Holder {
 struct Socket {
     link: Option<usize>,
     shut: bool,
+    /// Its source had no port left.
+    spent: bool,
+}
+
+impl Socket {
+    fn of(link: Option<usize>) -> Self {
+        Self { link, shut: false, spent: false }
+    }
 }
 
 /// How a connect will end.
@@ -147,7 +155,7 @@ impl World {
     /// Somebody listens at this number of the backlog.
     pub(crate) fn listen(&mut self, number: usize) -> Fd {
         let fd = LISTENERS_AT + number as i32;
-        assert!(self.sockets.insert(fd, Socket { link: None, shut: false }).is_none());
+        assert!(self.sockets.insert(fd, Socket::of(None)).is_none());
         if self.backlog.len() <= number {
             self.backlog.resize_with(number + 1, VecDeque::new);
         }
@@ -185,8 +193,12 @@ impl World {
 
     fn open(&mut self, link: Option<usize>) -> u32 {
         self.next_fd += 1;
-        self.sockets.insert(self.next_fd, Socket { link, shut: false });
+        self.sockets.insert(self.next_fd, Socket::of(link));
         self.next_fd.cast_unsigned()
+    }
+
+    fn socket(&mut self, fd: Fd) -> &mut Socket {
+        self.sockets.get_mut(&fd.number()).unwrap_or_else(|| panic!("{fd:?} is not open"))
     }
 
     fn link(&mut self, fd: Fd) -> &mut Link {
@@ -213,7 +225,10 @@ impl World {
                     || self.told_later.iter().any(|(on, c)| same(c.token, *on));
             assert!(!double, "a second {op:?} while one is pending");
         }
-        if matches!(op, Op::Accept { .. } | Op::Connect { .. } | Op::Close { .. }) {
+        if matches!(
+            op,
+            Op::Accept { .. } | Op::Connect { .. } | Op::NextSource { .. } | Op::Close { .. }
+        ) {
             return;
         }
         let Some(link) = self.sockets[&fd.number()].link else {
@@ -238,6 +253,12 @@ impl World {
                     return Submitted::Done(Err(Fault::NoDescriptors));
                 }
                 Submitted::Done(Ok(self.open(None)))
+            }
+            Op::NextSource { socket, .. } => {
+                let spent = std::mem::take(&mut self.socket(socket).spent);
+                assert!(spent, "another source for a socket whose source has ports");
+                let is_last = self.random.one_in(2);
+                Submitted::Done(if is_last { Err(Fault::NoPorts) } else { Ok(0) })
             }
             Op::Cancel { target } => {
                 let found = self.pending.iter_mut().find(|p| p.token == target);
@@ -299,6 +320,7 @@ impl World {
         let fate = match self.random.below(self.machine.refusals) {
             0 if self.random.one_in(2) => Fate::Fails { at_us, fault: Fault::Refused },
             0 if self.random.one_in(2) => Fate::Fails { at_us, fault: Fault::TimedOut },
+            0 if self.random.one_in(2) => Fate::Fails { at_us, fault: Fault::NoPorts },
             0 => Fate::Silence,
             _ => Fate::Stands { at_us },
         };
@@ -425,6 +447,7 @@ fn socket_of(op: &Op) -> Option<Fd> {
     match op {
         Op::Accept { listener, .. } => Some(*listener),
         Op::Connect { socket, .. }
+        | Op::NextSource { socket, .. }
         | Op::Receive { socket, .. }
         | Op::Send { socket, .. }
         | Op::SendAll { socket, .. }

@@ -1,5 +1,7 @@
 //! Pools: servers, stickiness, and what is sent ahead to a server.
 
+use std::net::IpAddr;
+
 use hashbrown::HashMap;
 
 use super::{checked, narrow};
@@ -8,7 +10,7 @@ use crate::config::file::{
 };
 use crate::config::limits::{COOKIE_ATTRIBUTES, MAX_ENTRIES, SOCKETIO_PATH, TTL_S};
 use crate::config::problem::{Place, Report};
-use crate::config::{Forwarded, Learn, Pool, Server, ServerAddress, Sticky, value};
+use crate::config::{Address, Forwarded, Learn, Pool, Server, ServerAddress, Sticky, value};
 
 /// Pools a `PoolIndex` can tell apart.
 const POOLS_MAX: usize = u16::MAX as usize;
@@ -34,6 +36,10 @@ fn resolve_pool(name: &str, written: &PoolFile, place: &Place, report: &mut Repo
         report.problem(place, format!("the name of a pool {message}"));
     }
     let (sticky, strict) = sticky(&written.sticky, &place.key("sticky"), report);
+    let servers = servers(&written.servers, &place.key("servers"), report);
+    let sources = &written.source_addresses;
+    let source_addresses =
+        source_addresses(sources, &servers, &place.key("source_addresses"), report);
     Pool {
         name: name.to_owned(),
         balance: written.balance,
@@ -48,7 +54,8 @@ fn resolve_pool(name: &str, written: &PoolFile, place: &Place, report: &mut Repo
             OrFalse::Set(ForwardedFile::Replace) => Forwarded::Replace,
             OrFalse::False(_) => Forwarded::Off,
         },
-        servers: servers(&written.servers, &place.key("servers"), report),
+        servers,
+        source_addresses,
         connect_timeout_ms: written.connect_timeout_ms,
         connect_tries: narrow(written.connect_tries),
     }
@@ -89,6 +96,44 @@ fn servers(written: &[ServerFile], place: &Place, report: &mut Report) -> Vec<Se
         report.problem(place, "all servers are backups, at least one must not be");
     }
     servers
+}
+
+/// Each server that has an address must have a source that can reach it.
+fn source_addresses(
+    written: &[String],
+    servers: &[Server],
+    place: &Place,
+    report: &mut Report,
+) -> Vec<IpAddr> {
+    let mut sources: Vec<IpAddr> = Vec::with_capacity(written.len());
+    for (i, source) in written.iter().enumerate() {
+        let place = place.index(i);
+        let Some(ip) = checked(value::source_address(source), &place, report) else { continue };
+        if sources.contains(&ip) {
+            report.problem(&place, format!("{ip} is given twice"));
+        }
+        sources.push(ip);
+    }
+    if sources.len() < written.len() || sources.is_empty() {
+        return sources;
+    }
+    for server in servers {
+        let ServerAddress::Address(Address::Tcp(address)) = &server.address else { continue };
+        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        if !sources.iter().any(|source| source.is_ipv4() == address.is_ipv4()) {
+            report.problem(place, format!("needs an {family} address for server {address}"));
+        }
+        // The kernel refuses to send from loopback to anywhere else.
+        let is_loopback = address.ip().to_canonical().is_loopback();
+        for (i, source) in sources.iter().enumerate() {
+            let same_family = source.is_ipv4() == address.is_ipv4();
+            if same_family && source.is_loopback() && !is_loopback {
+                let why = format!("server {address} cannot be reached from {source}");
+                report.problem(&place.index(i), why);
+            }
+        }
+    }
+    sources
 }
 
 fn check_id(

@@ -5,6 +5,7 @@
 
 mod hello;
 mod http;
+mod network;
 mod peer;
 mod process;
 mod real;
@@ -14,6 +15,7 @@ mod stream;
 
 pub(crate) use hello::client_hello;
 pub(crate) use http::{HttpServer, Response, get};
+pub(crate) use network::alone;
 pub(crate) use peer::{Connecting, Peer};
 pub(crate) use process::Process;
 pub(crate) use real::{json_line, node_script, port_of, python_script};

@@ -26,13 +26,15 @@ impl Peer {
         Self::tcp(stream)
     }
 
-    /// Connects from one of the machine's own addresses.
+    /// Connects from one of the machine's own addresses. A port taken by bind(2) alone would be
+    /// nobody else's, whatever their address.
     pub(crate) fn connect_from(source: &str, address: SocketAddr) -> Self {
-        let source: SocketAddr = format!("{source}:0").parse().expect("a source address");
+        let source = source.parse().expect("a source address");
         let socket =
             Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
                 .expect("a socket");
-        socket.bind(&source.into()).expect("the source address is local");
+        ringway::sys::socket::bind_address(Fd::new(socket.as_raw_fd()), source)
+            .expect("the source address is local");
         socket.connect_timeout(&address.into(), DEADLINE).expect("connect");
         Self::tcp(socket.into())
     }
@@ -66,6 +68,14 @@ impl Peer {
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
             Self::Tcp(stream) => stream.local_addr().expect("a connected socket has an address"),
+            Self::Unix(_) => panic!("a unix socket has no address"),
+        }
+    }
+
+    /// The other end's address: what ringway connected from, where a server asks.
+    pub(crate) fn remote_address(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().expect("a connected socket has a peer"),
             Self::Unix(_) => panic!("a unix socket has no address"),
         }
     }

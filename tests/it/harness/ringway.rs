@@ -206,6 +206,13 @@ impl Ringway {
             .collect()
     }
 
+    /// Returns when so many sessions have ended.
+    pub(crate) fn wait_for_sessions(&self, count: usize) {
+        eventually(&format!("the lines of {count} sessions"), || {
+            (self.sessions().len() >= count).then_some(())
+        });
+    }
+
     /// The first session that ended, once it has.
     pub(crate) fn session(&self) -> SessionLine {
         eventually("the line of a session", || self.sessions().into_iter().next())

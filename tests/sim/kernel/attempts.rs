@@ -89,6 +89,7 @@ impl World {
                 Attempt::Over(over(token, Ok(0)))
             }
             Fate::Fails { at_us, fault } if at_us <= self.now_us => {
+                self.socket(socket).spent = fault == Fault::NoPorts;
                 Attempt::Over(over(token, Err(fault)))
             }
             _ => Attempt::NotYet,
