@@ -101,6 +101,8 @@ fn a_second_sigterm_ends_it_at_once() {
     let mut client = lb.client();
     ask(&mut client);
     lb.signal(Signal::SIGTERM);
+    // Two signals that wait together are one.
+    eventually("the first signal is obeyed", || lb.said("draining").then_some(()));
     ask(&mut client);
     lb.signal(Signal::SIGTERM);
     client.expect_closed();
