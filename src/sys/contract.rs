@@ -1,13 +1,14 @@
 //! The contract of `Engine`, row by row, on real sockets: every engine has to pass.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{IoSlice, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::buffers::BUFFERS;
 use super::clock::Clock;
@@ -23,6 +24,12 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// As long as nothing must happen, in microseconds; a machine that is slower misses a fault.
 const QUIET_US: u64 = 20_000;
+
+const OPTIONS: TcpOptions =
+    TcpOptions { keep_alive: None, loopback_congestion: LoopbackCongestion::Reno };
+
+/// Turns that may pass meanwhile: an event for each of the things just done, and some.
+const TURNS_MAX: u32 = 50;
 
 const POLLERR: u32 = 0x8;
 
@@ -46,10 +53,9 @@ impl Near {
 
 /// Runs a row on each engine.
 fn on_every_engine(peers: &[Address], row: impl Fn(&mut Bench)) {
-    let options = TcpOptions { keep_alive: None, loopback_congestion: LoopbackCongestion::Reno };
-    let ring = Ring::new(peers, options, Clock::new(), true, Uses::default())
+    let ring = Ring::new(peers, OPTIONS, Clock::new(), true, Uses::default())
         .expect("io_uring is needed here");
-    let epoll = Epoll::new(peers, options, Clock::new(), Uses::default()).unwrap();
+    let epoll = Epoll::new(peers, OPTIONS, Clock::new(), Uses::default()).unwrap();
     let engines: [(&str, Box<dyn Engine>); 2] =
         [("ring", Box::new(ring)), ("epoll", Box::new(epoll))];
     for (name, engine) in engines {
@@ -98,12 +104,16 @@ impl Bench {
         }
     }
 
+    /// Nor does the engine spin.
     #[track_caller]
     fn nothing_completes(&mut self) {
-        for _ in 0..4 {
-            self.engine.reap(Some(QUIET_US / 4), &mut self.over).unwrap();
+        let (start, mut turns) = (self.engine.now_us(), 0);
+        while self.engine.now_us() < start + QUIET_US {
+            self.engine.reap(Some(QUIET_US), &mut self.over).unwrap();
+            turns += 1;
         }
         assert!(self.over.is_empty(), "{:?}", self.over);
+        assert!(turns < TURNS_MAX, "{turns} turns for nothing");
     }
 
     fn start_receive(&mut self, near: &Near, patience: Patience) {
@@ -175,6 +185,19 @@ impl Bench {
         sent
     }
 
+    /// A connection that the engine has accepted.
+    fn tcp(&mut self, slot: u32) -> (Near, TcpStream) {
+        let (listener, address) = listen();
+        let far = TcpStream::connect(address).unwrap();
+        far.set_nodelay(true).unwrap();
+        far.set_read_timeout(Some(DEADLINE)).unwrap();
+        let token = Token::new(0, 0, Kind::Accept, Side::Client);
+        self.start(token, Op::Accept { listener, once: true });
+        let (socket, _) = self.accepted(token);
+        self.done(Op::Close { socket: listener, farewell: Farewell::Orderly }).unwrap();
+        (Near { socket, slot }, far)
+    }
+
     /// The number of a client, once it is accepted.
     #[track_caller]
     fn accepted(&mut self, token: Token) -> (Fd, bool) {
@@ -184,22 +207,10 @@ impl Bench {
 }
 
 fn listen() -> (Fd, SocketAddr) {
-    let options = TcpOptions { keep_alive: None, loopback_congestion: LoopbackCongestion::Reno };
-    let listener = socket::listen_tcp((Ipv4Addr::LOCALHOST, 0).into(), options).unwrap();
+    let listener = socket::listen_tcp((Ipv4Addr::LOCALHOST, 0).into(), OPTIONS).unwrap();
     let listener = TcpListener::from(listener);
     let address = listener.local_addr().unwrap();
     (Fd::new(listener.into_raw_fd()), address)
-}
-
-/// A connection as its number; the test program's end closes it.
-fn tcp(slot: u32) -> (Near, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    far.set_nodelay(true).unwrap();
-    far.set_read_timeout(Some(DEADLINE)).unwrap();
-    let (near, _) = listener.accept().unwrap();
-    near.set_nonblocking(true).unwrap();
-    (Near { socket: Fd::new(near.into_raw_fd()), slot }, far)
 }
 
 fn reset(far: TcpStream) {
@@ -210,7 +221,7 @@ fn reset(far: TcpStream) {
 fn a_receive_brings_what_comes_and_then_the_end() {
     on_every_engine(&[], |bench| {
         for patience in [Patience::Try, Patience::Wait] {
-            let (near, mut far) = tcp(1);
+            let (near, mut far) = bench.tcp(1);
             bench.start_receive(&near, patience);
             bench.nothing_completes();
             far.write_all(b"first").unwrap();
@@ -236,7 +247,7 @@ fn a_receive_brings_what_comes_and_then_the_end() {
 #[test]
 fn a_stream_brings_everything_in_order_until_it_ends() {
     on_every_engine(&[], |bench| {
-        let (near, mut far) = tcp(1);
+        let (near, mut far) = bench.tcp(1);
         let writer = thread::spawn(move || {
             for number in 0..2_000u32 {
                 far.write_all(&number.to_be_bytes()).unwrap();
@@ -277,6 +288,16 @@ fn a_unix_socket_is_read_to_its_end() {
         bench.nothing_completes();
         far.write_all(b"two").unwrap();
         assert_eq!(bench.received(&near).unwrap(), b"two");
+        // The kernel stops behind bytes that carry a descriptor.
+        let (bytes, fds) = ([IoSlice::new(b"with")], [far.as_raw_fd()]);
+        let rights = [ControlMessage::ScmRights(&fds)];
+        sendmsg::<()>(far.as_raw_fd(), &bytes, &rights, MsgFlags::empty(), None).unwrap();
+        far.write_all(b"without").unwrap();
+        let mut both = Vec::new();
+        while both.len() < 11 {
+            both.extend(bench.receive(&near, Patience::Wait).unwrap());
+        }
+        assert_eq!(both, b"withwithout");
         drop(far);
         assert_eq!(bench.receive(&near, Patience::Wait).unwrap(), b"");
     });
@@ -285,7 +306,7 @@ fn a_unix_socket_is_read_to_its_end() {
 #[test]
 fn a_reset_is_told_to_receives_and_to_who_waits_for_trouble() {
     on_every_engine(&[], |bench| {
-        let (near, mut far) = tcp(1);
+        let (near, mut far) = bench.tcp(1);
         bench.start_wait(&near, Kind::HangUp);
         far.write_all(b"bytes are no trouble").unwrap();
         far.shutdown(std::net::Shutdown::Write).unwrap();
@@ -300,7 +321,7 @@ fn a_reset_is_told_to_receives_and_to_who_waits_for_trouble() {
         bench.start_wait(&near, Kind::HangUp);
         assert!(bench.completion(near.token(Kind::HangUp)).result.unwrap() & POLLERR != 0);
         bench.nothing_completes();
-        let (near, far) = tcp(2);
+        let (near, far) = bench.tcp(2);
         bench.start_receive(&near, Patience::Wait);
         bench.nothing_completes();
         reset(far);
@@ -311,7 +332,7 @@ fn a_reset_is_told_to_receives_and_to_who_waits_for_trouble() {
 #[test]
 fn everything_pending_on_a_socket_completes_once_when_it_breaks() {
     on_every_engine(&[], |bench| {
-        let (near, mut far) = tcp(1);
+        let (near, mut far) = bench.tcp(1);
         bench.fill(&near, &mut far);
         bench.start_receive(&near, Patience::Wait);
         let op = Op::SendAll { socket: near.socket, bytes: vec![7; 1 << 20], full: true };
@@ -333,7 +354,7 @@ fn everything_pending_on_a_socket_completes_once_when_it_breaks() {
 fn who_sends_all_waits_for_room_and_nobody_else_does() {
     on_every_engine(&[], |bench| {
         for full in [true, false] {
-            let (near, mut far) = tcp(1);
+            let (near, mut far) = bench.tcp(1);
             let before = bench.fill(&near, &mut far);
             let bytes = vec![b'a'; 3 << 20];
             let len = bytes.len() as u32;
@@ -354,7 +375,7 @@ fn who_sends_all_waits_for_room_and_nobody_else_does() {
 #[test]
 fn room_and_bytes_are_told_when_they_are_there() {
     on_every_engine(&[], |bench| {
-        let (near, mut far) = tcp(1);
+        let (near, mut far) = bench.tcp(1);
         bench.start_wait(&near, Kind::Readable);
         bench.nothing_completes();
         far.write_all(b"bytes").unwrap();
@@ -380,7 +401,7 @@ fn room_and_bytes_are_told_when_they_are_there() {
 #[test]
 fn a_cancelled_operation_completes_and_the_socket_goes_on() {
     on_every_engine(&[], |bench| {
-        let (near, mut far) = tcp(1);
+        let (near, mut far) = bench.tcp(1);
         for patience in [Patience::Try, Patience::Wait, Patience::Stream] {
             bench.start_receive(&near, patience);
             bench.nothing_completes();
@@ -447,7 +468,7 @@ fn clients_are_accepted_one_at_a_time_or_as_they_come() {
 #[test]
 fn a_receive_without_a_free_buffer_says_so_and_loses_nothing() {
     on_every_engine(&[], |bench| {
-        let (near, mut far) = tcp(1);
+        let (near, mut far) = bench.tcp(1);
         let mut held = Vec::new();
         for number in 0..BUFFERS {
             far.write_all(&[number as u8]).unwrap();
@@ -470,7 +491,7 @@ fn a_receive_without_a_free_buffer_says_so_and_loses_nothing() {
 #[test]
 fn an_urgent_byte_hides_nothing_behind_it() {
     on_every_engine(&[], |bench| {
-        let (near, mut far) = tcp(1);
+        let (near, mut far) = bench.tcp(1);
         let urgent = |far: &TcpStream| SockRef::from(far).send_out_of_band(b"!").unwrap();
         for patience in [Patience::Try, Patience::Wait] {
             far.write_all(b"before").unwrap();
@@ -497,8 +518,8 @@ fn an_urgent_byte_hides_nothing_behind_it() {
 #[test]
 fn splices_move_bytes_and_waits_between_them_are_true() {
     on_every_engine(&[], |bench| {
-        let (near, mut far) = tcp(1);
-        let (other, mut beyond) = tcp(2);
+        let (near, mut far) = bench.tcp(1);
+        let (other, mut beyond) = bench.tcp(2);
         let pipe = PipeId(bench.done(Op::TakePipe).unwrap());
         for _ in 0..3 {
             bench.start_wait(&near, Kind::Readable);
@@ -593,6 +614,20 @@ fn servers_are_connected_to_and_ended_sockets_serve_again() {
         }
         let (refused, near) = open(bench, 1, 9);
         assert_eq!(refused, Err(Fault::Refused));
+        bench.done(Op::Close { socket: near.socket, farewell: Farewell::Reset }).unwrap();
+        // Nobody takes more than one client there, so the next is still on its way.
+        let busy = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        busy.bind(&SocketAddr::from((Ipv6Addr::LOCALHOST, 0)).into()).unwrap();
+        busy.listen(0).unwrap();
+        let address = busy.local_addr().unwrap().as_socket().unwrap();
+        let _first = TcpStream::connect(address).unwrap();
+        bench.engine.adopt(&[Address::Tcp(address)], OPTIONS).unwrap();
+        let op = Op::Open { peer: PeerId(2), sources: None, data_in_hand: true };
+        let near = Near { socket: Fd::new(bench.done(op).unwrap().cast_signed()), slot: 10 };
+        let op = Op::Connect { socket: near.socket, peer: PeerId(2) };
+        bench.start(near.token(Kind::Connect), op);
+        bench.nothing_completes();
+        assert_eq!(bench.cancel(near.token(Kind::Connect)), Err(Fault::Cancelled));
         bench.done(Op::Close { socket: near.socket, farewell: Farewell::Reset }).unwrap();
     });
 }
