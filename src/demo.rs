@@ -17,7 +17,7 @@ use tokio::runtime;
 
 use crate::config::{
     Address, Balance, Config, EngineChoice, Forwarded, KeepAlive, Listener, LoopbackCongestion,
-    Peek, Pool, PoolIndex, Routes, Server, ServerAddress, Sticky, TcpKeepAlive, Workers,
+    Peek, Pool, PoolIndex, Routes, Server, ServerAddress, Sticky, TcpKeepAlive, Timeouts, Workers,
 };
 
 /// Servers started: the page shows this many, by these names.
@@ -89,12 +89,14 @@ pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
         source_addresses: Vec::new(),
         connect_timeout_ms: 2_000,
         connect_tries: 3,
+        timeouts: Timeouts::default(),
     };
     Config {
         workers: Workers::Auto,
         listeners: vec![listener],
         pools: vec![pool],
         tcp_keep_alive: Some(TcpKeepAlive { idle_s: 60, interval_s: 10, probes: 6 }),
+        tcp_user_timeout_ms: None,
         engine: EngineChoice::Auto,
         loopback_congestion: LoopbackCongestion::Reno,
         access_log: true,

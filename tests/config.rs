@@ -127,10 +127,44 @@ fn check_shows_the_defaults_that_were_worked_out() {
 ok: 2 listeners, 1 pool, 2 servers
 listener1: [::]:80, unix:/run/x; peek http, keep_alive one_request; pool a
 b: [::]:81; peek http, keep_alive trust; pool a
+listener1 -> a: peek 5000 ms, connect 2000 ms, idle off, half_closed 3600000 ms, max_age off, \
+tcp_keep_alive 120 s, tcp_user_timeout off, drain 20000 ms
+b -> a: peek 5000 ms, connect 2000 ms, idle off, half_closed 3600000 ms, max_age off, \
+tcp_keep_alive 120 s, tcp_user_timeout off, drain 20000 ms
 ";
     assert_eq!(text(&output), expected);
     let warning = "warning: listeners[1].keep_alive: \"trust\" sees only the first request of a \
         connection, but pool \"a\" is sticky by a Socket.IO session id\n";
+    assert_eq!(errors(&output), warning);
+}
+
+#[test]
+fn check_shows_every_timeout_of_every_way() {
+    let file = File::new(
+        "timeouts.json",
+        r#"{"listeners": [{"bind": "[::]:80", "peek": "tls", "peek_timeout_ms": 900, "pool": "b",
+             "routes": [{"host": "x", "pool": "a"}, {"host": "*.x", "pool": "a"}]},
+            {"bind": "[::]:81", "pool": "b"}],
+           "tcp_keep_alive": false, "tcp_user_timeout_ms": 30000, "drain_timeout_ms": 7000,
+           "pools": {"a": {"idle_timeout_ms": 60000, "half_closed_timeout_ms": false,
+              "connect_timeout_ms": 700, "max_age_ms": 86400000, "servers": ["b:1"]},
+             "b": {"max_age_ms": 5000, "max_age_jitter_percent": 0, "servers": ["b:1"]}}}"#,
+    );
+    let output = ringway(&["check", file.path()]);
+    let whole = text(&output);
+    let shown: Vec<_> = whole.lines().filter(|line| line.contains(" -> ")).collect();
+    let rest = "tcp_keep_alive off, tcp_user_timeout 30000 ms, drain 7000 ms";
+    let old = "max_age 86400000 ms less up to 10 %";
+    let a = format!("connect 700 ms, idle 60000 ms, half_closed off, {old}, {rest}");
+    let b = format!("connect 2000 ms, idle off, half_closed 3600000 ms, max_age 5000 ms, {rest}");
+    let expected = [
+        format!("listener1 -> a: peek 900 ms, {a}"),
+        format!("listener1 -> b: peek 900 ms, {b}"),
+        format!("listener2 -> b: peek off, {b}"),
+    ];
+    assert_eq!(shown, expected);
+    let warning = "warning: tcp_user_timeout_ms: also ends a live session whose client or server \
+        reads nothing for that long\n";
     assert_eq!(errors(&output), warning);
 }
 
@@ -215,6 +249,17 @@ fn one_mistake_in_a_pool_is_one_line() {
         (source("x", "b:1"), source_place, "must be an IP address of this host, is \"x\""),
         (source("10.0.0.1", "[::2]:1"), "pools.a.source_addresses", "needs an IPv6 address"),
         (source("127.0.0.2", "10.0.0.1:1"), source_place, "cannot be reached from 127.0.0.2"),
+        (
+            with(r#""idle_timeout_ms": true"#),
+            "pools.a.idle_timeout_ms",
+            "must be false or 1000 to 2592000000, is true",
+        ),
+        (with(r#""max_age_ms": 1"#), "pools.a.max_age_ms", "must be 1000 to 2592000000, is 1"),
+        (
+            with(r#""max_age_jitter_percent": 101"#),
+            "pools.a.max_age_jitter_percent",
+            "must be 0 to 100, is 101",
+        ),
         (with(r#""send_proxy": true"#), "pools.a.send_proxy", "one of \"v1\", \"v2\""),
         (with(r#""sticky": "soketio""#), "pools.a.sticky", "did you mean \"socketio\"?"),
         (with(r#""sticky": "cookie""#), "pools.a.sticky", "needs a name: {\"by\": \"cookie\""),

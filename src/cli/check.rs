@@ -5,9 +5,10 @@ use std::fmt::Write;
 use clap::ValueEnum;
 
 use super::Peek;
-use crate::config::{self, Config, KeepAlive, Listener};
+use crate::config::{self, Config, KeepAlive, Listener, Pool, PoolIndex};
 
-/// One line of counts, then one for each listener with the defaults that were worked out.
+/// One line of counts, then one for each listener with the defaults that were worked out, then one
+/// for each way through ringway, with everything that may end a session on it.
 pub fn summary(config: &Config) -> String {
     let servers = config.pools.iter().map(|pool| pool.servers.len()).sum();
     let counts = [
@@ -18,6 +19,15 @@ pub fn summary(config: &Config) -> String {
     let mut text = format!("ok: {}\n", counts.join(", "));
     for listener in &config.listeners {
         text.push_str(&listener_line(listener, config));
+    }
+    for listener in &config.listeners {
+        let mut pools: Vec<PoolIndex> = listener.routes.pools().collect();
+        pools.push(listener.pool);
+        pools.sort_unstable();
+        pools.dedup();
+        for pool in pools.iter().filter_map(|pool| config.pools.get(usize::from(pool.0))) {
+            text.push_str(&timeouts_line(listener, pool, config));
+        }
     }
     text
 }
@@ -45,6 +55,35 @@ fn listener_line(listener: &Listener, config: &Config) -> String {
     let pool = config.pools.get(usize::from(listener.pool.0));
     let _ = writeln!(line, "pool {}", pool.map_or("", |pool| pool.name.as_str()));
     line
+}
+
+fn timeouts_line(listener: &Listener, pool: &Pool, config: &Config) -> String {
+    let reads = listener.peek != config::Peek::None || !listener.accept_proxy.is_empty();
+    let timeouts = &pool.timeouts;
+    let max_age = timeouts.max_age_ms.map(|age_ms| match timeouts.max_age_jitter_percent {
+        0 => format!("{age_ms} ms"),
+        percent => format!("{age_ms} ms less up to {percent} %"),
+    });
+    let keep_alive = config.tcp_keep_alive.map(|keep_alive| {
+        let probing_s = u32::from(keep_alive.interval_s) * u32::from(keep_alive.probes);
+        format!("{} s", u32::from(keep_alive.idle_s) + probing_s)
+    });
+    let millis = |timeout_ms: Option<u32>| timeout_ms.map(|timeout_ms| format!("{timeout_ms} ms"));
+    let timeouts = [
+        ("peek", millis(reads.then_some(listener.peek_timeout_ms))),
+        ("connect", millis(Some(pool.connect_timeout_ms))),
+        ("idle", millis(timeouts.idle_ms)),
+        ("half_closed", millis(timeouts.half_closed_ms)),
+        ("max_age", max_age),
+        ("tcp_keep_alive", keep_alive),
+        ("tcp_user_timeout", millis(config.tcp_user_timeout_ms)),
+        ("drain", millis(Some(config.drain_timeout_ms))),
+    ];
+    let timeouts = timeouts.map(|(name, timeout)| {
+        let timeout = timeout.unwrap_or_else(|| "off".to_owned());
+        format!("{name} {timeout}")
+    });
+    format!("{} -> {}: {}\n", listener.name, pool.name, timeouts.join(", "))
 }
 
 fn count(count: usize, what: &str) -> String {

@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use super::limits::{
     ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE,
-    DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HEAD_MAX_BYTES, IDLE_S, INTERVAL_S, MAX_ENTRIES,
-    PEEK_TIMEOUT_MS, PROBES, SOCKETIO_PATH, TTL_S, WEIGHT, WORKER_COUNT,
+    DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HALF_CLOSED_TIMEOUT_MS, HEAD_MAX_BYTES, IDLE_S,
+    IDLE_TIMEOUT_MS, INTERVAL_S, MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
+    PROBES, SOCKETIO_PATH, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT, WORKER_COUNT,
 };
 use super::{Balance, EngineChoice, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
@@ -39,6 +40,14 @@ pub(super) struct File {
     /// have none. `false` leaves it off.
     #[schemars(default = "tcp_keep_alive")]
     pub(super) tcp_keep_alive: OrFalse<TcpKeepAliveFile>,
+    /// Milliseconds sent bytes may go unacknowledged before the connection is given up, on both
+    /// sides (TCP_USER_TIMEOUT). It also ends a live connection whose peer reads nothing for that
+    /// long. `false`: as the kernel sees fit.
+    #[schemars(
+        schema_with = "switched::<{ TCP_USER_TIMEOUT_MS.min }, { TCP_USER_TIMEOUT_MS.max }>"
+    )]
+    #[schemars(default = "tcp_user_timeout_ms")]
+    pub(super) tcp_user_timeout_ms: OrFalse<u32>,
     /// How workers speak to the kernel: `auto` takes io_uring, or epoll where that is refused.
     #[schemars(default)]
     pub(super) engine: EngineChoice,
@@ -206,6 +215,23 @@ pub(super) struct PoolFile {
     #[schemars(range(min = CONNECT_TRIES.min, max = CONNECT_TRIES.max))]
     #[schemars(default = "whole::<{ CONNECT_TRIES.default }>")]
     pub(super) connect_tries: u32,
+    /// Milliseconds without a byte in either direction after which a session is closed. `false`:
+    /// never.
+    #[schemars(schema_with = "switched::<{ IDLE_TIMEOUT_MS.min }, { IDLE_TIMEOUT_MS.max }>")]
+    #[schemars(default = "idle_timeout_ms")]
+    pub(super) idle_timeout_ms: OrFalse<u32>,
+    /// The same, once one side has said EOF.
+    #[schemars(schema_with = "half_closed_timeout")]
+    #[schemars(default = "half_closed_timeout_ms")]
+    pub(super) half_closed_timeout_ms: OrFalse<u32>,
+    /// Milliseconds from accept after which a session is closed whatever it does. `false`: never.
+    #[schemars(schema_with = "switched::<{ MAX_AGE_MS.min }, { MAX_AGE_MS.max }>")]
+    #[schemars(default = "max_age_ms")]
+    pub(super) max_age_ms: OrFalse<u32>,
+    /// Each session's own maximum age is up to this share lower, by chance.
+    #[schemars(range(min = MAX_AGE_JITTER_PERCENT.min, max = MAX_AGE_JITTER_PERCENT.max))]
+    #[schemars(default = "whole::<{ MAX_AGE_JITTER_PERCENT.default }>")]
+    pub(super) max_age_jitter_percent: u32,
 }
 
 /// An address, or an object with more to say.
@@ -391,6 +417,21 @@ pub(super) enum OrFalse<T> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct False;
 
+impl<T> From<Option<T>> for OrFalse<T> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::False(False), Self::Set)
+    }
+}
+
+impl<T> From<OrFalse<T>> for Option<T> {
+    fn from(written: OrFalse<T>) -> Self {
+        match written {
+            OrFalse::Set(value) => Some(value),
+            OrFalse::False(_) => None,
+        }
+    }
+}
+
 impl<T> Default for OrFalse<T> {
     fn default() -> Self {
         Self::False(False)
@@ -450,6 +491,10 @@ impl Default for PoolFile {
             source_addresses: Vec::new(),
             connect_timeout_ms: CONNECT_TIMEOUT_MS.default,
             connect_tries: CONNECT_TRIES.default,
+            idle_timeout_ms: idle_timeout_ms(),
+            half_closed_timeout_ms: half_closed_timeout_ms(),
+            max_age_ms: max_age_ms(),
+            max_age_jitter_percent: MAX_AGE_JITTER_PERCENT.default,
         }
     }
 }
@@ -488,6 +533,15 @@ impl Default for WorkersFile {
     }
 }
 
+fn switched<const MIN: u32, const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
+    let number = json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX });
+    json_schema!({ "anyOf": [number, { "const": false }] })
+}
+
+fn half_closed_timeout(generator: &mut SchemaGenerator) -> Schema {
+    switched::<{ HALF_CLOSED_TIMEOUT_MS.min }, { HALF_CLOSED_TIMEOUT_MS.max }>(generator)
+}
+
 fn whole<const N: u32>() -> u32 {
     N
 }
@@ -495,6 +549,22 @@ fn whole<const N: u32>() -> u32 {
 pub(super) fn tcp_keep_alive() -> OrFalse<TcpKeepAliveFile> {
     let (idle_s, interval_s, probes) = (IDLE_S.default, INTERVAL_S.default, PROBES.default);
     OrFalse::Set(TcpKeepAliveFile { idle_s, interval_s, probes })
+}
+
+pub(super) fn tcp_user_timeout_ms() -> OrFalse<u32> {
+    TCP_USER_TIMEOUT_MS.default.into()
+}
+
+fn idle_timeout_ms() -> OrFalse<u32> {
+    IDLE_TIMEOUT_MS.default.into()
+}
+
+fn half_closed_timeout_ms() -> OrFalse<u32> {
+    HALF_CLOSED_TIMEOUT_MS.default.into()
+}
+
+fn max_age_ms() -> OrFalse<u32> {
+    MAX_AGE_MS.default.into()
 }
 
 fn yes() -> bool {

@@ -18,6 +18,24 @@ impl Whole {
     }
 }
 
+/// Whole numbers a key may have that `false` turns off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Switched {
+    pub(super) min: u32,
+    pub(super) max: u32,
+    /// `None`: off.
+    pub(super) default: Option<u32>,
+}
+
+impl Switched {
+    pub(super) const fn new(range: RangeInclusive<u32>, default: Option<u32>) -> Self {
+        Self { min: *range.start(), max: *range.end(), default }
+    }
+}
+
+/// Thirty days: whoever wants more wants none.
+const LONG_MS: u32 = 30 * 24 * 3_600 * 1_000;
+
 /// Long enough for a ClientHello over a bad mobile link, short enough to shed idle openers.
 pub(super) const PEEK_TIMEOUT_MS: Whole = Whole::new(100..=600_000, 5_000);
 /// A client that speaks first does so within one round trip; a longer wait delays every client of
@@ -29,6 +47,15 @@ pub(super) const HEAD_MAX_BYTES: Whole = Whole::new(1_024..=65_536, 32_768);
 pub(super) const CONNECT_TIMEOUT_MS: Whole = Whole::new(10..=600_000, 2_000);
 /// Different servers, so three failures are not one bad server.
 pub(super) const CONNECT_TRIES: Whole = Whole::new(1..=16, 3);
+/// Off, since a quiet WebSocket is a healthy one.
+pub(super) const IDLE_TIMEOUT_MS: Switched = Switched::new(1_000..=LONG_MS, None);
+/// No protocol leaves a half-closed connection without a byte for an hour; what does has forgotten
+/// it.
+pub(super) const HALF_CLOSED_TIMEOUT_MS: Switched = Switched::new(1_000..=LONG_MS, Some(3_600_000));
+/// Off, since it ends sessions that nothing is wrong with.
+pub(super) const MAX_AGE_MS: Switched = Switched::new(1_000..=LONG_MS, None);
+/// Sessions that began together come back spread over a tenth of their age.
+pub(super) const MAX_AGE_JITTER_PERCENT: Whole = Whole::new(0..=100, 10);
 /// Share of connections; smooth weighted round robin lays its schedule out ahead.
 pub(super) const WEIGHT: Whole = Whole::new(1..=256, 1);
 /// Socket.IO notices a dead peer after 45 s (ping interval plus timeout); this is well beyond it.
@@ -45,6 +72,9 @@ pub(super) const IDLE_S: Whole = Whole::new(1..=32_767, 60);
 pub(super) const INTERVAL_S: Whole = Whole::new(1..=32_767, 10);
 /// The kernel's own limit is 127 (MAX_TCP_KEEPCNT, include/net/tcp.h).
 pub(super) const PROBES: Whole = Whole::new(1..=127, 6);
+/// Off: it ends live connections too whose peer's window stays zero. The upper end is what the
+/// kernel takes (an int).
+pub(super) const TCP_USER_TIMEOUT_MS: Switched = Switched::new(1_000..=2_147_483_647, None);
 /// More threads than any machine has cores for; no default, `auto` counts the cores.
 pub(super) const WORKER_COUNT: Whole = Whole::new(1..=1_024, 1);
 /// What a `cpu_set_t` can name (CPU_SETSIZE, sched.h).

@@ -101,6 +101,9 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// TCP keep-alive on both sides of every session.
     pub tcp_keep_alive: Option<TcpKeepAlive>,
+    /// Milliseconds sent bytes may go unacknowledged (TCP_USER_TIMEOUT); `None`: as the kernel
+    /// sees fit.
+    pub tcp_user_timeout_ms: Option<u32>,
     /// How workers speak to the kernel.
     pub engine: EngineChoice,
     /// What ringway's sockets on loopback addresses use.
@@ -292,6 +295,32 @@ pub struct Pool {
     pub connect_timeout_ms: u32,
     /// Different servers tried before giving up: 1 to 16.
     pub connect_tries: u8,
+    /// How long its sessions may last.
+    pub timeouts: Timeouts,
+}
+
+/// What ends a session that relays; `None`: off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Milliseconds without a byte in either direction.
+    pub idle_ms: Option<u32>,
+    /// The same, once one side has said EOF.
+    pub half_closed_ms: Option<u32>,
+    /// Milliseconds from accept.
+    pub max_age_ms: Option<u32>,
+    /// Each session's own limit is up to this share lower.
+    pub max_age_jitter_percent: u8,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            idle_ms: limits::IDLE_TIMEOUT_MS.default,
+            half_closed_ms: limits::HALF_CLOSED_TIMEOUT_MS.default,
+            max_age_ms: limits::MAX_AGE_MS.default,
+            max_age_jitter_percent: limits::MAX_AGE_JITTER_PERCENT.default as u8,
+        }
+    }
 }
 
 /// One server as configured.

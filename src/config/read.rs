@@ -11,8 +11,9 @@ use super::file::{
 };
 use super::limits::{
     ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE,
-    DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HEAD_MAX_BYTES, IDLE_S, INTERVAL_S, MAX_ENTRIES,
-    PEEK_TIMEOUT_MS, PROBES, SOCKETIO_PATH, TTL_S, WEIGHT, WORKER_COUNT,
+    DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HALF_CLOSED_TIMEOUT_MS, HEAD_MAX_BYTES, IDLE_S,
+    IDLE_TIMEOUT_MS, INTERVAL_S, MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
+    PROBES, SOCKETIO_PATH, Switched, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT, WORKER_COUNT,
 };
 use super::problem::{Place, Report, suggestion};
 use super::tree::{Fields, Node, list, number, texts, word};
@@ -69,6 +70,8 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         Some((node, place)) => or_false(node, &place, report, keep_alive_probes),
         None => tcp_keep_alive(),
     };
+    let tcp_user_timeout_ms =
+        switched(&mut fields, "tcp_user_timeout_ms", TCP_USER_TIMEOUT_MS, report);
     let engine = fields
         .take("engine")
         .and_then(|(node, place)| word(node, &place, ENGINE, report))
@@ -92,6 +95,7 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         listeners,
         pools,
         tcp_keep_alive,
+        tcp_user_timeout_ms,
         engine,
         loopback_congestion,
         access_log,
@@ -150,6 +154,24 @@ fn or_false<T>(
     match node {
         Node::Bool(false) => OrFalse::False(False),
         _ => read(node, place, report).map_or_else(OrFalse::default, OrFalse::Set),
+    }
+}
+
+/// A number that may be `false`.
+fn switched(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    Switched { min, max, default }: Switched,
+    report: &mut Report,
+) -> OrFalse<u32> {
+    match fields.take(key) {
+        None => default.into(),
+        Some((Node::Bool(false), _)) => OrFalse::False(False),
+        Some((node @ Node::Number(_), place)) => number(node, &place, min..=max, report).into(),
+        Some((node, place)) => {
+            report.unreadable(&place, format!("must be false or {min} to {max}, is {node}"));
+            default.into()
+        }
     }
 }
 
@@ -267,6 +289,12 @@ fn pool(node: &Node, place: Place, report: &mut Report) -> PoolFile {
     pool.source_addresses = fields.texts("source_addresses", report);
     pool.connect_timeout_ms = fields.whole("connect_timeout_ms", CONNECT_TIMEOUT_MS, report);
     pool.connect_tries = fields.whole("connect_tries", CONNECT_TRIES, report);
+    pool.idle_timeout_ms = switched(&mut fields, "idle_timeout_ms", IDLE_TIMEOUT_MS, report);
+    pool.half_closed_timeout_ms =
+        switched(&mut fields, "half_closed_timeout_ms", HALF_CLOSED_TIMEOUT_MS, report);
+    pool.max_age_ms = switched(&mut fields, "max_age_ms", MAX_AGE_MS, report);
+    pool.max_age_jitter_percent =
+        fields.whole("max_age_jitter_percent", MAX_AGE_JITTER_PERCENT, report);
     fields.finish(report);
     pool
 }

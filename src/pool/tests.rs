@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 
 use super::*;
-use crate::config::{Address, Forwarded, Learn, Sticky};
+use crate::config::{Address, Forwarded, Learn, Sticky, Timeouts};
 use crate::peek::http_head::{Body, Field};
 
 const NOBODY: Option<IpAddr> = None;
@@ -22,6 +22,7 @@ fn pool_of(balance: Balance, sticky: Sticky, strict: bool, servers: &[(&str, u16
         source_addresses: Vec::new(),
         connect_timeout_ms: 2_000,
         connect_tries: 3,
+        timeouts: Timeouts::default(),
     };
     let server = |(&(id, weight, backup), port): (&(&str, u16, bool), u16)| ServerSpec {
         address: Address::Tcp(([127, 0, 0, 1], port).into()),

@@ -1,4 +1,5 @@
-//! The ends of a session: refuse (answer, drain, close), forward a server's reset, close.
+//! The ends of a session: refuse (answer, drain, close), part (drain both sides, close), forward a
+//! server's reset, close.
 //! Each ends in [`Action::End`] with its one [`CloseReason`].
 
 use super::{Action, Cx, Event, Next, Phase};
@@ -19,6 +20,12 @@ pub enum CloseReason {
     ClientLost,
     /// The server vanished: keep-alive went unanswered.
     ServerLost,
+    /// Nothing moved for as long as the pool allows.
+    Idle,
+    /// The same, after one side had said EOF.
+    HalfClosed,
+    /// It was as old as the pool allows.
+    MaxAge,
     /// The client never sent a byte.
     ClientSilent,
     /// The client said EOF within the head.
@@ -47,13 +54,16 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::ClientClosed,
         Self::ServerClosed,
         Self::ClientReset,
         Self::ServerReset,
         Self::ClientLost,
         Self::ServerLost,
+        Self::Idle,
+        Self::HalfClosed,
+        Self::MaxAge,
         Self::ClientSilent,
         Self::HeadIncomplete,
         Self::HeadLate,
@@ -88,6 +98,9 @@ impl CloseReason {
             Self::ServerReset => "server_reset",
             Self::ClientLost => "client_lost",
             Self::ServerLost => "server_lost",
+            Self::Idle => "idle",
+            Self::HalfClosed => "half_closed",
+            Self::MaxAge => "max_age",
             Self::ClientSilent => "client_silent",
             Self::HeadIncomplete => "head_incomplete",
             Self::HeadLate => "head_late",
@@ -104,10 +117,10 @@ impl CloseReason {
     }
 }
 
-/// Milliseconds a refused client gets to read its answer and close.
-const LINGER_MS: u32 = 1_000;
+/// Milliseconds a peer that was told EOF gets to read what came before, and close.
+pub(super) const LINGER_MS: u32 = 1_000;
 
-/// Bytes of a refused client that are thrown away before it is cut off.
+/// Bytes of such a peer that are thrown away before it is cut off.
 const LINGER_BYTES: u64 = 1 << 20;
 
 /// Milliseconds between looks at what a client has not acknowledged.
@@ -136,6 +149,12 @@ pub(super) fn close_ended(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
 /// Closes the client and resets the server: the client is gone, the server shall know at once.
 pub(super) fn reset_server(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
     close_as(reason, Farewell::Orderly, Farewell::Reset, cx)
+}
+
+/// Resets the client: the server was reset, and the client is given up that has not got all that
+/// came before.
+pub(super) fn reset_client(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
+    close_as(reason, Farewell::Reset, Farewell::Orderly, cx)
 }
 
 fn close_as(reason: CloseReason, client: Farewell, server: Farewell, cx: &mut Cx<'_>) -> Phase {
@@ -240,6 +259,50 @@ impl Refusing {
             self.receiving = true;
             cx.act(Action::Receive { side: Side::Client, patience: Patience::Try });
         }
+    }
+}
+
+/// ringway ends a session that is whole. Both sides have been told EOF; what they still say is
+/// thrown away until they have finished too. Closed at once, a socket with unread bytes would be
+/// reset, and what its peer has not got yet destroyed.
+pub(super) struct Parting {
+    reason: CloseReason,
+    ended: [bool; 2],
+    drained: u64,
+}
+
+/// Drains both sides, closes.
+pub(super) fn part(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
+    cx.deadline_in(LINGER_MS);
+    for side in [Side::Client, Side::Server] {
+        // Where one is pending, that is the one.
+        cx.act(Action::Receive { side, patience: Patience::Try });
+    }
+    Phase::Part(Parting { reason, ended: [false; 2], drained: 0 })
+}
+
+impl Parting {
+    pub(super) fn step(&mut self, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
+        match event {
+            Event::Received { side, result, buffer, .. } => {
+                cx.release(buffer);
+                match result {
+                    Ok(bytes) if !bytes.is_empty() && self.drained < LINGER_BYTES => {
+                        self.drained += bytes.len() as u64;
+                        cx.act(Action::Receive { side, patience: Patience::Try });
+                    }
+                    Ok([]) | Err(_) => self.ended[side as usize] = true,
+                    Ok(_) => self.ended = [true; 2],
+                }
+                if self.ended == [true; 2] {
+                    return Next::To(close(self.reason, cx));
+                }
+            }
+            Event::Sent { buffer, .. } => cx.release(Some(buffer)),
+            Event::Deadline => return Next::To(close(self.reason, cx)),
+            _ => {}
+        }
+        Next::Stay
     }
 }
 

@@ -229,6 +229,6 @@ impl Connecting {
         if let Some(watch) = &mut watch {
             watch.placed(pool, place, about.key);
         }
-        relay::start(bytes, watch, self.client, cx)
+        relay::start(bytes, watch, self.client, about, cx)
     }
 }

@@ -303,6 +303,7 @@ enum Phase {
     Connect(Box<connect::Connecting>),
     Relay(relay::Relay),
     Refuse(close::Refusing),
+    Part(close::Parting),
     ForwardReset(close::ForwardingReset),
     Close(close::Closing),
 }
@@ -350,6 +351,7 @@ impl Session {
             (Phase::Connect(connecting), event) => connecting.step(about, event, cx),
             (Phase::Relay(relay), event) => relay.step(about, event, cx),
             (Phase::Refuse(refusing), event) => refusing.step(event, cx),
+            (Phase::Part(parting), event) => parting.step(event, cx),
             (Phase::ForwardReset(forwarding), event) => forwarding.step(event, cx),
         };
         if let Next::To(phase) = next {

@@ -1,5 +1,6 @@
 //! Entry: both connections stand. Exits: close (two EOFs, a client's reset), forward_reset (a
-//! server's reset), linger (a server that finished early). No deadline of its own.
+//! server's reset), linger (a server that finished early), part (a timeout of the pool). Deadline:
+//! the next look at it, if there is anything to look for; see `looks`.
 //!
 //! A session is two halves, each from one side to the other. A half has one operation pending at a
 //! time, and that is the back-pressure: it receives, sends what it got, and only then receives
@@ -13,11 +14,14 @@
 //! | open | done | the client may go on as long as it likes |
 //! | done | done | close, with no further shutdown |
 
+mod looks;
 mod splice;
 
 use super::watch::{FromClient, Onward, Watch};
 use super::{About, Action, CloseReason, Cx, Event, Next, Phase, Rest, close};
+use crate::config::Timeouts;
 use crate::sys::{BufferId, Fault, Patience, Readiness, Side};
+use looks::{Looks, Verdict};
 use splice::Splice;
 
 /// Full reads in a row that make a half bulk: then its bytes are spliced, not copied.
@@ -51,6 +55,10 @@ pub(super) struct Relay {
     /// A send found the server gone. The kernel tells that once: what the server said before can
     /// still be received, and behind it comes what looks like EOF.
     server_gone: Option<CloseReason>,
+    /// Only where a timeout applies.
+    looks: Option<Box<Looks>>,
+    /// Its time is up, and both sides are being told EOF.
+    parting: Option<CloseReason>,
 }
 
 /// From one side to the other.
@@ -102,6 +110,12 @@ impl Half {
         }
     }
 
+    /// Something of it has still to be sent.
+    fn is_sending(&self) -> bool {
+        let in_pipe = matches!(&self.flow, Flow::Splice(splice) if splice.holds_bytes());
+        in_pipe || !self.sending.is_empty()
+    }
+
     fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Done | Stage::Broken)
     }
@@ -122,11 +136,19 @@ pub(super) fn start(
     bytes: Vec<u8>,
     watch: Option<Box<Watch>>,
     client: ClientHalf,
+    about: &About,
     cx: &mut Cx<'_>,
 ) -> Phase {
-    let halves = [Half::new(), Half::new()];
-    let mut relay = Relay { halves, watch, first_eof: None, server_gone: None };
+    let mut relay = Relay {
+        halves: [Half::new(), Half::new()],
+        watch,
+        first_eof: None,
+        server_gone: None,
+        looks: None,
+        parting: None,
+    };
     relay.drop_watch_if_over();
+    relay.start_looking(about, cx);
     let half = &mut relay.halves[Side::Client as usize];
     if client == ClientHalf::Ended {
         half.stage = Stage::Draining(Ending::Eof);
@@ -134,13 +156,13 @@ pub(super) fn start(
     }
     if !bytes.is_empty() {
         relay.send_all(Side::Server, bytes, cx);
-        cx.deadline_in(UNREAD_LOOK_MS);
+        relay.look_soon(cx);
     } else if client == ClientHalf::Idle {
         cx.act(Action::Receive { side: Side::Client, patience: Patience::Try });
     } else if client == ClientHalf::Ended {
         half.stage = Stage::Done;
         cx.act(Action::Shutdown(Side::Server));
-        cx.deadline_in(UNREAD_LOOK_MS);
+        relay.look_soon(cx);
     }
     cx.act(Action::Receive { side: Side::Server, patience: Patience::Wait });
     Phase::Relay(relay)
@@ -164,14 +186,18 @@ impl Relay {
             Event::SentAll { to, result } => self.sent_all(to, result, cx),
             Event::Pipe(from, result) => self.piped(from, result, cx),
             Event::Readable(from) => {
-                cx.act(Action::TakePipe(from));
+                // While parting, a half may have come to its end before its peer has.
+                if self.half(from).stage == Stage::Open {
+                    cx.act(Action::TakePipe(from));
+                }
                 Next::Stay
             }
             Event::SplicedIn(from, result) => self.spliced_in(from, result, about, cx),
             Event::SplicedOut(from, result) => self.spliced_out(from, result, cx),
             Event::Room(to) => self.splice_out(to.opposite(), cx),
             Event::HangUp { side, error } => self.hung_up(side, error, cx),
-            Event::Deadline => self.late(cx),
+            Event::Unsent(side, result) => self.answered(side, result, about, cx),
+            Event::Deadline => self.look(about, cx),
             _ => Next::Stay,
         }
     }
@@ -201,7 +227,7 @@ impl Relay {
         about.received[side as usize] += u64::from(len);
         let half = &mut self.halves[side as usize];
         half.read(len >= cx.buffer_size, rest);
-        if half.stage == Stage::Broken {
+        if half.stage != Stage::Open {
             cx.release(buffer);
             return Next::Stay;
         }
@@ -382,6 +408,9 @@ impl Relay {
 
     /// EOF from a side, with nothing of its half being sent.
     fn ended(&mut self, side: Side, about: &mut About, cx: &mut Cx<'_>) -> Next {
+        if self.half(side).stage != Stage::Open {
+            return Next::Stay;
+        }
         if let (Side::Server, Some(reason)) = (side, self.server_gone) {
             return self.finish_half(side, Ending::Reset(reason), about, cx);
         }
@@ -401,6 +430,9 @@ impl Relay {
             return Next::Stay;
         }
         self.half(side).stage = Stage::Draining(ending);
+        if let Some(looks) = &mut self.looks {
+            looks.stir(cx.now_ms());
+        }
         if side == Side::Server
             && let Some(watch) = &mut self.watch
         {
@@ -411,11 +443,9 @@ impl Relay {
                 return Next::To(phase);
             }
         }
-        if !self.half(side).sending.is_empty() {
-            return Next::Stay;
-        }
-        if side == Side::Client && self.watch.as_ref().is_some_and(|watch| watch.holds_back()) {
-            cx.act(Action::Await(side, Readiness::HangUp));
+        let holds_back = |watch: &Watch| side == Side::Client && watch.holds_back();
+        if self.half(side).is_sending() || self.watch.as_deref().is_some_and(holds_back) {
+            self.look_soon(cx);
             return Next::Stay;
         }
         self.drained(side, ending, cx)
@@ -424,8 +454,12 @@ impl Relay {
     fn pass_eof(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
         self.half(from).stage = Stage::Done;
         let to = from.opposite();
-        match self.half(to).stage {
-            Stage::Done => {
+        match (self.half(to).stage, self.parting) {
+            (Stage::Done | Stage::Broken, Some(reason)) => {
+                cx.act(Action::Shutdown(to));
+                Next::To(close::part(reason, cx))
+            }
+            (Stage::Done, None) => {
                 let reason = match self.first_eof {
                     Some(Side::Server) => CloseReason::ServerClosed,
                     _ => CloseReason::ClientClosed,
@@ -433,10 +467,10 @@ impl Relay {
                 Next::To(close::close_ended(reason, cx))
             }
             // The server takes no more and has said all it will; the client may still be sending.
-            Stage::Broken => Next::To(close::linger(CloseReason::ServerClosed, false, cx)),
-            Stage::Open | Stage::Draining(_) => {
+            (Stage::Broken, None) => Next::To(close::linger(CloseReason::ServerClosed, false, cx)),
+            (Stage::Open | Stage::Draining(_), _) => {
                 cx.act(Action::Shutdown(to));
-                cx.deadline_in(UNREAD_LOOK_MS);
+                self.look_soon(cx);
                 Next::Stay
             }
         }
@@ -467,6 +501,7 @@ impl Relay {
             return Next::To(close::forward_reset(reason, cx));
         }
         cx.act(Action::Await(Side::Client, Readiness::HangUp));
+        self.look_soon(cx);
         Next::Stay
     }
 
@@ -486,14 +521,112 @@ impl Relay {
         }
     }
 
-    /// Who has not been read for a while has to be watched for a reset.
-    fn late(&mut self, cx: &mut Cx<'_>) -> Next {
+    /// A session with a timeout is looked at from its start on.
+    fn start_looking(&mut self, about: &About, cx: &mut Cx<'_>) {
+        let timeouts = *timeouts(about, cx);
+        if timeouts.max_age_ms.is_none() && timeouts.idle_ms.is_none() {
+            return;
+        }
+        let draw = cx.random.next();
+        let looks = Looks::begin(&timeouts, about.accepted_us / 1000, draw);
+        self.looks = looks.map(Box::new);
+        if let Some(looks) = &mut self.looks {
+            looks.stir(cx.now_ms());
+            // Finding a server may have taken all its time: then the look is due now.
+            looks.judge(&timeouts, false, cx.now_ms());
+            cx.act(Action::Deadline { at_ms: looks.next_ms() });
+        }
+    }
+
+    /// Somebody is no longer read, or has to be waited for: most have gone on when it is looked at.
+    fn look_soon(&mut self, cx: &mut Cx<'_>) {
+        if self.parting.is_some() {
+            return;
+        }
+        let soon_ms = cx.now_ms() + u64::from(UNREAD_LOOK_MS);
+        let next_ms = self.looks.as_ref().map_or(soon_ms, |looks| looks.next_ms());
+        cx.act(Action::Deadline { at_ms: soon_ms.min(next_ms) });
+    }
+
+    fn is_half_closed(&self) -> bool {
+        self.halves.iter().any(|half| half.stage != Stage::Open)
+    }
+
+    fn look(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Next {
+        if let Some(reason) = self.parting {
+            return Next::To(close::close(reason, cx));
+        }
+        // Who has not been read for a while has to be watched for a reset.
         for side in [Side::Client, Side::Server] {
             let half = self.half(side);
-            if half.stage == Stage::Done || !half.sending.is_empty() {
+            if half.stage != Stage::Open || !half.sending.is_empty() {
                 cx.act(Action::Await(side, Readiness::HangUp));
+            }
+        }
+        if self.looks.is_none() {
+            if !self.is_half_closed() || timeouts(about, cx).half_closed_ms.is_none() {
+                return Next::Stay;
+            }
+            self.looks = Some(Box::new(Looks::new(None)));
+        }
+        let Some(looks) = &mut self.looks else { return Next::Stay };
+        if !looks.look(about.received.iter().sum(), cx.now_ms()) {
+            return self.judge(about, cx);
+        }
+        cx.act(Action::AskUnsent(Side::Client));
+        cx.act(Action::AskUnsent(Side::Server));
+        Next::Stay
+    }
+
+    /// A side has yet to acknowledge so much; a socket that cannot tell moves nothing.
+    fn answered(
+        &mut self,
+        side: Side,
+        unsent: Result<u32, Fault>,
+        about: &mut About,
+        cx: &mut Cx<'_>,
+    ) -> Next {
+        let Some(looks) = &mut self.looks else { return Next::Stay };
+        looks.answered(unsent.unwrap_or(0));
+        if side == Side::Client {
+            return Next::Stay;
+        }
+        looks.all_answered();
+        self.judge(about, cx)
+    }
+
+    fn judge(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Next {
+        let half_closed = self.is_half_closed();
+        let Some(looks) = &mut self.looks else { return Next::Stay };
+        match looks.judge(timeouts(about, cx), half_closed, cx.now_ms()) {
+            Verdict::Look { at_ms } => cx.act(Action::Deadline { at_ms }),
+            Verdict::Rest => {}
+            Verdict::Over(reason) => return self.part(reason, about, cx),
+        }
+        Next::Stay
+    }
+
+    /// Both sides are told EOF, each behind what is being sent to it.
+    fn part(&mut self, reason: CloseReason, about: &mut About, cx: &mut Cx<'_>) -> Next {
+        let server = self.half(Side::Server).stage;
+        if self.server_gone.is_some() || matches!(server, Stage::Draining(Ending::Reset(_))) {
+            return Next::To(close::reset_client(reason, cx));
+        }
+        self.parting = Some(reason);
+        cx.deadline_in(close::LINGER_MS);
+        for side in [Side::Server, Side::Client] {
+            if self.half(side).stage == Stage::Open
+                && let Next::To(phase) = self.finish_half(side, Ending::Eof, about, cx)
+            {
+                return Next::To(phase);
             }
         }
         Next::Stay
     }
+}
+
+/// What the pool allows.
+fn timeouts<'c>(about: &About, cx: &'c Cx<'_>) -> &'c Timeouts {
+    let place = about.place.expect("relaying has a server");
+    &cx.pools[place.pool.0 as usize].spec().timeouts
 }

@@ -4,6 +4,7 @@ mod accept_and_peek;
 mod connect;
 mod relay;
 mod splice;
+mod timeouts;
 mod watch;
 
 use super::*;
@@ -24,6 +25,7 @@ const CONFIG: &str = r#"{
           "keep_alive": "trust" },
         { "name": "learn", "bind": "127.0.0.1:8", "peek": "http", "pool": "learn",
           "keep_alive": "trust" },
+        { "name": "timed", "bind": "127.0.0.1:9", "peek": "none", "pool": "timed" },
     ],
     "pools": {
         "raw": { "servers": ["10.1.0.1:1", "10.1.0.2:1"] },
@@ -33,6 +35,8 @@ const CONFIG: &str = r#"{
                     "servers": ["10.4.0.1:1"] },
         "learn": { "sticky": { "by": "cookie", "name": "srv", "learn": true },
                    "servers": ["10.5.0.1:1"] },
+        "timed": { "idle_timeout_ms": 8000, "half_closed_timeout_ms": 4000, "max_age_ms": 60000,
+                   "max_age_jitter_percent": 0, "servers": ["10.6.0.1:1"] },
     },
 }"#;
 
@@ -44,6 +48,7 @@ const STRICT: u16 = 4;
 const TLS: u16 = 5;
 const INSERT: u16 = 6;
 const LEARN: u16 = 7;
+const TIMED: u16 = 8;
 
 const BUFFER_SIZE: u32 = 8;
 const PIPE_SIZE: u32 = 32;

@@ -25,8 +25,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// As long as nothing must happen, in microseconds; a machine that is slower misses a fault.
 const QUIET_US: u64 = 20_000;
 
-const OPTIONS: TcpOptions =
-    TcpOptions { keep_alive: None, loopback_congestion: LoopbackCongestion::Reno };
+const OPTIONS: TcpOptions = TcpOptions {
+    keep_alive: None,
+    user_timeout_ms: None,
+    loopback_congestion: LoopbackCongestion::Reno,
+};
 
 /// Turns that may pass meanwhile: an event for each of the things just done, and some.
 const TURNS_MAX: u32 = 50;

@@ -11,6 +11,11 @@ use super::Fault;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PipeId(pub u32);
 
+impl PipeId {
+    /// No pipe: there are fewer than descriptors.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
 /// Bytes asked of the kernel for one pipe: a bulk stream's socket buffer comes over in few calls.
 pub const PIPE_SIZE: u32 = 256 * 1024;
 

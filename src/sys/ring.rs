@@ -392,7 +392,7 @@ mod tests {
 
     fn ring(restricted: bool) -> Ring {
         let loopback_congestion = LoopbackCongestion::System;
-        let options = TcpOptions { keep_alive: None, loopback_congestion };
+        let options = TcpOptions { keep_alive: None, user_timeout_ms: None, loopback_congestion };
         Ring::new(&[], options, Clock::new(), restricted, Uses::default()).unwrap()
     }
 

@@ -41,6 +41,8 @@ pub fn probe_bind(address: SocketAddr) -> io::Result<SocketAddr> {
 pub struct TcpOptions {
     /// Off, and on loopback addresses: the kernel never probes.
     pub keep_alive: Option<TcpKeepAlive>,
+    /// Milliseconds sent bytes may go unacknowledged; off: as the kernel sees fit.
+    pub user_timeout_ms: Option<u32>,
     /// For those on loopback addresses.
     pub loopback_congestion: LoopbackCongestion,
 }
@@ -49,7 +51,7 @@ impl TcpOptions {
     /// As the configuration has them.
     pub fn of(config: &Config) -> Self {
         let Config { tcp_keep_alive: keep_alive, loopback_congestion, .. } = *config;
-        Self { keep_alive, loopback_congestion }
+        Self { keep_alive, user_timeout_ms: config.tcp_user_timeout_ms, loopback_congestion }
     }
 }
 
@@ -85,6 +87,7 @@ pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
 pub fn reconfigure(listener: &OwnedFd, ip: IpAddr, options: TcpOptions) -> io::Result<()> {
     let listener = SockRef::from(listener);
     listener.set_keepalive(false)?;
+    listener.set_tcp_user_timeout(None)?;
     configure(&listener, ip, options)
 }
 
@@ -126,6 +129,9 @@ fn new_tcp(address: SocketAddr) -> io::Result<Socket> {
 
 fn configure(socket: &SockRef<'_>, ip: IpAddr, options: TcpOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
+    if let Some(timeout_ms) = options.user_timeout_ms {
+        socket.set_tcp_user_timeout(Some(Duration::from_millis(timeout_ms.into())))?;
+    }
     if is_loopback(ip) {
         if options.loopback_congestion == LoopbackCongestion::Reno {
             // Every kernel has it built in, and lets anyone use it.
@@ -316,6 +322,33 @@ pub(super) fn borrowed(socket: Fd) -> ManuallyDrop<Socket> {
 mod tests {
     use super::*;
 
+    const PLAIN: TcpOptions = TcpOptions {
+        keep_alive: None,
+        user_timeout_ms: None,
+        loopback_congestion: LoopbackCongestion::Reno,
+    };
+
+    #[test]
+    fn both_sides_have_the_user_timeout_and_a_listener_can_lose_it() {
+        let options = TcpOptions { user_timeout_ms: Some(7_000), ..PLAIN };
+        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let peer = SockRef::from(&listener).local_addr().unwrap();
+        let timeout = |socket: &Socket| socket.tcp_user_timeout().unwrap().unwrap_or_default();
+        for (options, expected) in [(options, Duration::from_secs(7)), (PLAIN, Duration::ZERO)] {
+            reconfigure(&listener, peer.as_socket().unwrap().ip(), options).unwrap();
+            let opened = open(&peer, options).unwrap();
+            borrowed(opened).set_nonblocking(false).unwrap();
+            borrowed(opened).connect(&peer).unwrap();
+            SockRef::from(&listener).set_nonblocking(false).unwrap();
+            let (accepted, _) = SockRef::from(&listener).accept().unwrap();
+            assert_eq!((timeout(&borrowed(opened)), timeout(&accepted)), (expected, expected));
+            // A socket that serves again keeps it.
+            dissolve(opened).unwrap();
+            assert_eq!(timeout(&borrowed(opened)), expected);
+            close(opened, Farewell::Orderly);
+        }
+    }
+
     #[test]
     fn sockets_serve_again_only_for_peers_that_want_the_same_options() {
         let alike = |peers: &[&str]| {
@@ -335,10 +368,8 @@ mod tests {
 
     #[test]
     fn who_waits_is_not_disturbed_by_a_listener_that_turns_others_away() {
-        let options =
-            TcpOptions { keep_alive: None, loopback_congestion: LoopbackCongestion::Reno };
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let listener = listen_tcp(address.parse().unwrap(), options).unwrap();
+            let listener = listen_tcp(address.parse().unwrap(), PLAIN).unwrap();
             let address = SockRef::from(&listener).local_addr().unwrap();
             let connect = || {
                 let socket = Socket::new(address.domain(), Type::STREAM, None).unwrap();
@@ -358,7 +389,7 @@ mod tests {
     #[test]
     fn loopback_needs_no_pacing_and_no_probes_and_other_addresses_are_as_configured() {
         let keep_alive = Some(TcpKeepAlive { idle_s: 60, interval_s: 10, probes: 6 });
-        let options = |loopback_congestion| TcpOptions { keep_alive, loopback_congestion };
+        let options = |loopback_congestion| TcpOptions { keep_alive, loopback_congestion, ..PLAIN };
         let plain = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let system = plain.tcp_congestion().unwrap();
         let wanted = [

@@ -181,27 +181,6 @@ fn say_until_stuck(peer: &mut Peer, direction: &mut Direction) -> (u64, Vec<u8>)
     (total, left)
 }
 
-/// Checks everything that comes until the end, whatever that is.
-fn hear_out(heard: &mut Numbers, reader: &mut Peer) -> (u64, ErrorKind) {
-    let (mut got, mut want) = (vec![0; 4 << 10], vec![0; 4 << 10]);
-    let (mut total, mut filled) = (0, 0);
-    let end = loop {
-        match reader.read(&mut got[filled..]) {
-            Ok(0) => break ErrorKind::UnexpectedEof,
-            Ok(count) => filled += count,
-            Err(error) => break error.kind(),
-        }
-        if filled == got.len() {
-            heard.fill(&mut want);
-            assert!(got == want, "other bytes behind {total}");
-            (total, filled) = (total + filled as u64, 0);
-        }
-    };
-    heard.fill(&mut want);
-    assert!(got[..filled] == want[..filled], "other bytes behind {total}");
-    (total + filled as u64, end)
-}
-
 #[test]
 fn an_eof_comes_behind_every_byte_and_the_other_half_lives_on() {
     everywhere(|mut session| {
@@ -228,7 +207,7 @@ fn a_reader_that_stalls_gets_every_byte_and_then_the_eof() {
                 near.shutdown_write();
             });
             let all = said + left.len() as u64;
-            assert_eq!(hear_out(&mut there.heard, far), (all, ErrorKind::UnexpectedEof));
+            assert_eq!(there.heard.check_out(far), (all, ErrorKind::UnexpectedEof));
         });
         back.carry(far, near, MIB);
         far.shutdown_write();
@@ -258,7 +237,7 @@ fn a_servers_reset_reaches_the_client_behind_the_bytes_that_nobody_has_read() {
         let near = &session.near;
         eventually("what was said is gone", || (near.unacknowledged() == 0).then_some(()));
         let mut ended = session.end(Peer::reset);
-        let heard = hear_out(&mut ended.there.heard, &mut ended.far);
+        let heard = ended.there.heard.check_out(&mut ended.far);
         assert_eq!(heard, (256 * KIB, ErrorKind::ConnectionReset));
         ended.assert_reason("reset");
     });
@@ -286,7 +265,7 @@ fn a_reset_of_who_is_stuck_is_noticed_though_nobody_reads() {
             let far = &ended.far;
             eventually("the server is reset at once", || far.is_hung_up().then_some(()));
         }
-        let (heard, end) = hear_out(&mut ended.there.heard, &mut ended.far);
+        let (heard, end) = ended.there.heard.check_out(&mut ended.far);
         assert_eq!(end, ErrorKind::ConnectionReset, "behind {heard} of {said} bytes");
         // A client is owed what its server has said; a server whose client is gone owes nobody.
         let owed = if ended.ender == Ender::Server { arrived } else { 0 };
@@ -363,7 +342,7 @@ fn an_urgent_byte_hides_nothing_that_waits_behind_it() {
             });
             // The EOF is there before anybody comes to the urgent byte.
             let all = said + left.len() as u64 + 8;
-            assert_eq!(hear_out(&mut there.heard, far), (all, ErrorKind::UnexpectedEof));
+            assert_eq!(there.heard.check_out(far), (all, ErrorKind::UnexpectedEof));
         });
         far.shutdown_write();
         near.expect_eof();
@@ -415,7 +394,7 @@ fn answers_early(goes: impl Fn(&mut Peer), may_end: &[ErrorKind]) {
         eventually("the answer has gone", || (near.unacknowledged() == 0).then_some(()));
         eventually("more of the upload", || near.is_readable().then_some(()));
         let mut ended = session.end(|mut near| goes(&mut near));
-        let (heard, end) = hear_out(&mut ended.there.heard, &mut ended.far);
+        let (heard, end) = ended.there.heard.check_out(&mut ended.far);
         assert_eq!(heard, 16 * KIB, "the answer");
         // Whichever looked first was told: the kernel tells once.
         let told = uploading.join().expect("the upload ended");

@@ -26,5 +26,6 @@ mod socketio;
 mod sources;
 mod splits;
 mod sticky;
+mod timeouts;
 mod tls;
 mod websocket;

@@ -56,6 +56,8 @@ pub(crate) struct Editions {
     pub(crate) all: Vec<Arc<Edition>>,
     peers: Peers,
     sockets: Vec<Listening>,
+    /// Of each pool; empty: the defaults, which end nobody here.
+    timeouts: String,
 }
 
 impl Editions {
@@ -83,6 +85,20 @@ impl Editions {
     /// Whether this server speaks anything.
     pub(crate) fn speaks_anything(address: &Address) -> bool {
         matches!(address, Address::Tcp(tcp) if tcp.to_string().starts_with("10.1."))
+    }
+
+    /// In some worlds ringway ends sessions that nobody else ends; says whether in this one.
+    pub(crate) fn time_out(&mut self, random: &mut Random) -> bool {
+        if random.one_in(4) {
+            let keys = ["idle_timeout_ms", "half_closed_timeout_ms", "max_age_ms"];
+            for (nth, key) in keys.into_iter().enumerate() {
+                let limit_ms = 1_000 + random.below(10_000);
+                let is_off = nth > 0 && random.one_in(2);
+                let value = if is_off { "false".to_owned() } else { limit_ms.to_string() };
+                self.timeouts += &format!(r#", "{key}": {value}"#);
+            }
+        }
+        !self.timeouts.is_empty()
     }
 
     /// The first, with a listener of each kind.
@@ -169,6 +185,7 @@ impl Editions {
             format!(r#"{{ "name": "{name}{number}", "bind": "127.0.0.1:{port}", {rest} }}"#)
         };
         let listeners: Vec<_> = self.open().into_iter().map(listener).collect();
+        let timeouts = &self.timeouts;
         let mut pool = |&(name, number, rest): &(&str, u8, &str)| {
             let kept = 1 + random.below((1 << SERVERS) - 1);
             let servers: Vec<_> = (0..SERVERS)
@@ -179,7 +196,7 @@ impl Editions {
                     format!(r#"{{ "address": "{address}", "weight": {weight} }}"#)
                 })
                 .collect();
-            format!(r#""{name}": {{ {rest}, "servers": [{}] }}"#, servers.join(", "))
+            format!(r#""{name}": {{ {rest}{timeouts}, "servers": [{}] }}"#, servers.join(", "))
         };
         let pools: Vec<_> = POOLS.iter().map(&mut pool).collect();
         let (listeners, pools) = (listeners.join(", "), pools.join(", "));

@@ -94,6 +94,8 @@ pub(crate) struct World {
     pub(crate) now_us: u64,
     /// Everybody ends what they do; of these, some only once they are told EOF.
     pub(crate) finish: Option<Side>,
+    /// ringway ends sessions, not only its peers.
+    pub(crate) times_out: bool,
     /// The worker was told to stop.
     pub(crate) stopping: bool,
     /// The mailbox is readable.
@@ -132,6 +134,7 @@ impl World {
             machine,
             now_us: 1_000_000,
             finish: None,
+            times_out: false,
             stopping: false,
             rung: false,
             speaks_anything: Vec::new(),

@@ -62,6 +62,7 @@ impl Simulation {
         let machine = machine(&mut random);
         let mut world = World::new(random.next(), machine);
         let mut editions = Editions::default();
+        world.times_out = editions.time_out(&mut random);
         let listeners = editions.first(&mut random, &mut world);
         let edition = editions.current();
         let shared = Arc::new(Shared::new(Arc::clone(&edition), 1));
@@ -147,11 +148,14 @@ impl Simulation {
         CloseReason::ALL.iter().map(|&reason| self.shared.counters[0].closed(reason)).sum()
     }
 
-    /// Everybody ends what they do, and no session may be left.
+    /// Everybody ends what they do, or does not where ringway ends what nobody ends; and no session
+    /// may be left.
     fn finish(&mut self) {
-        let patient =
-            if self.world.borrow_mut().random.one_in(2) { Side::Client } else { Side::Server };
-        self.world.borrow_mut().finish = Some(patient);
+        {
+            let world = &mut *self.world.borrow_mut();
+            let patient = if world.random.one_in(2) { Side::Client } else { Side::Server };
+            world.finish = (!world.times_out || world.random.one_in(2)).then_some(patient);
+        }
         for _ in 0..200_000 {
             let idle = self.world.borrow().backlog.iter().all(VecDeque::is_empty);
             if idle && self.arrivals == 0 && self.world.borrow().is_quiet() {

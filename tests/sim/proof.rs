@@ -23,7 +23,7 @@ pub(crate) fn check(world: &mut World) {
         };
         let where_from = || format!("session {session:?}: {client}, {server}");
         check_bytes(client, server, &where_from);
-        if !world.stopping {
+        if !world.stopping && !world.times_out {
             check_eof(client, server, &where_from);
         }
     }

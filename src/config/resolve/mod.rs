@@ -36,6 +36,7 @@ pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
         listeners,
         pools,
         tcp_keep_alive,
+        tcp_user_timeout_ms: user_timeout(&file.tcp_user_timeout_ms, &root, report),
         engine: file.engine,
         loopback_congestion: file.loopback_congestion,
         access_log: file.access_log,
@@ -53,6 +54,13 @@ fn account(written: Option<&AccountFile>, place: &Place, report: &mut Report) ->
         AccountFile::Number(number) => Some(Account::Number(*number)),
         AccountFile::Name(name) => checked(value::account(name), place, report),
     }
+}
+
+fn user_timeout(written: &OrFalse<u32>, root: &Place, report: &mut Report) -> Option<u32> {
+    let OrFalse::Set(timeout_ms) = *written else { return None };
+    let why = "also ends a live session whose client or server reads nothing for that long";
+    report.warning(&root.key("tcp_user_timeout_ms"), why);
+    Some(timeout_ms)
 }
 
 fn workers(written: &WorkersFile, place: &Place, report: &mut Report) -> Workers {

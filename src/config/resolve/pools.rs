@@ -10,7 +10,9 @@ use crate::config::file::{
 };
 use crate::config::limits::{COOKIE_ATTRIBUTES, MAX_ENTRIES, SOCKETIO_PATH, TTL_S};
 use crate::config::problem::{Place, Report};
-use crate::config::{Address, Forwarded, Learn, Pool, Server, ServerAddress, Sticky, value};
+use crate::config::{
+    Address, Forwarded, Learn, Pool, Server, ServerAddress, Sticky, Timeouts, value,
+};
 
 /// Pools a `PoolIndex` can tell apart.
 const POOLS_MAX: usize = u16::MAX as usize;
@@ -58,6 +60,12 @@ fn resolve_pool(name: &str, written: &PoolFile, place: &Place, report: &mut Repo
         source_addresses,
         connect_timeout_ms: written.connect_timeout_ms,
         connect_tries: narrow(written.connect_tries),
+        timeouts: Timeouts {
+            idle_ms: written.idle_timeout_ms.clone().into(),
+            half_closed_ms: written.half_closed_timeout_ms.clone().into(),
+            max_age_ms: written.max_age_ms.clone().into(),
+            max_age_jitter_percent: narrow(written.max_age_jitter_percent),
+        },
     }
 }
 

@@ -4,7 +4,7 @@
 //! futile, no pipe was to be had), or the ends of [`Relay`]. A pipe is held for a turn, and longer
 //! only while it holds bytes.
 
-use super::{Flow, Relay};
+use super::{Flow, Relay, Stage};
 use crate::session::{About, Action, Cx, Next, PipeState, Rest};
 use crate::sys::{Fault, Patience, Readiness, Side};
 
@@ -30,6 +30,10 @@ pub(super) struct Splice {
 }
 
 impl Splice {
+    pub(super) const fn holds_bytes(&self) -> bool {
+        self.in_pipe > 0
+    }
+
     const fn new() -> Self {
         Self { in_pipe: 0, this_turn: 0, quiet_turns: 0, was_short: false, was_cut: false }
     }
@@ -139,7 +143,12 @@ impl Relay {
                 if splice.was_cut {
                     return self.splice_out(from, cx);
                 }
-                if splice.this_turn >= TURN_BYTES || splice.was_short {
+                let is_over = splice.this_turn >= TURN_BYTES || splice.was_short;
+                if self.half(from).stage != Stage::Open {
+                    self.stop_splicing(from, cx);
+                    return self.half_sent(from, cx);
+                }
+                if is_over {
                     return self.end_turn(from, cx);
                 }
                 cx.act(Action::SpliceIn(from, cx.pipe_size));

@@ -1,6 +1,6 @@
 //! An endless, seeded run of bytes that is checked as it arrives, so nothing needs storing.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 use super::Peer;
 
@@ -53,5 +53,27 @@ impl Numbers {
             assert!(want[..n] == got[..n], "other bytes {left} before the end of {total}");
             left -= n as u64;
         }
+    }
+
+    /// Compares everything that comes until the end, whatever that is; how much, and which end: an
+    /// EOF is `UnexpectedEof`.
+    pub(crate) fn check_out(&mut self, peer: &mut Peer) -> (u64, ErrorKind) {
+        let (mut got, mut want) = (vec![0; 4 << 10], vec![0; 4 << 10]);
+        let (mut total, mut filled) = (0, 0);
+        let end = loop {
+            match peer.read(&mut got[filled..]) {
+                Ok(0) => break ErrorKind::UnexpectedEof,
+                Ok(count) => filled += count,
+                Err(error) => break error.kind(),
+            }
+            if filled == got.len() {
+                self.fill(&mut want);
+                assert!(got == want, "other bytes behind {total}");
+                (total, filled) = (total + filled as u64, 0);
+            }
+        };
+        self.fill(&mut want);
+        assert!(got[..filled] == want[..filled], "other bytes behind {total}");
+        (total + filled as u64, end)
     }
 }
