@@ -54,9 +54,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(side: Side, script: Script, random: &mut Random, window_max: u64) -> Self {
-        // Who takes a few bytes at a time of many would never come to an end.
-        let least = window_max / 1024;
-        let window = (1 + least + random.below(window_max)) as usize;
+        let window = 1 + random.below(window_max) as usize;
         Self {
             side,
             script,

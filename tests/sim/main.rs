@@ -148,6 +148,12 @@ impl Simulation {
         CloseReason::ALL.iter().map(|&reason| self.shared.counters[0].closed(reason)).sum()
     }
 
+    /// Bytes that have arrived, and connections that are over.
+    fn progress(&self) -> usize {
+        let world = self.world.borrow();
+        world.links.iter().map(|link| link.got.len() + usize::from(link.is_over())).sum()
+    }
+
     /// Everybody ends what they do, or does not where ringway ends what nobody ends; and no session
     /// may be left.
     fn finish(&mut self) {
@@ -156,13 +162,18 @@ impl Simulation {
             let patient = if world.random.one_in(2) { Side::Client } else { Side::Server };
             world.finish = (!world.times_out || world.random.one_in(2)).then_some(patient);
         }
-        for _ in 0..200_000 {
-            let idle = self.world.borrow().backlog.iter().all(VecDeque::is_empty);
-            if idle && self.arrivals == 0 && self.world.borrow().is_quiet() {
-                proof::check_finished(&self.world.borrow());
-                return;
+        // Much by little takes long, but never so long without a byte.
+        let mut before = None;
+        while before != Some(self.progress()) {
+            before = Some(self.progress());
+            for _ in 0..100_000 {
+                let idle = self.world.borrow().backlog.iter().all(VecDeque::is_empty);
+                if idle && self.arrivals == 0 && self.world.borrow().is_quiet() {
+                    proof::check_finished(&self.world.borrow());
+                    return;
+                }
+                self.turns(1);
             }
-            self.turns(1);
         }
         let counters = &self.shared.counters[0];
         panic!(
