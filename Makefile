@@ -13,13 +13,15 @@ SEEDS ?= 10000
 # Sessions that `make scale` holds, and further options, e.g. SCALE='--every 0 --hold 120'.
 N ?= 100000
 SCALE ?=
+# How long `make fuzz` runs each target.
+SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Most integration tests wait for a socket most of the time.
 RUST_TEST_THREADS ?= 4
 export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint sim loom deny bench bench-quick bench-core scale install tools
+.PHONY: help run build test lint sim loom fuzz deny bench bench-quick bench-core scale install tools
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -52,6 +54,10 @@ cargo_tool = "$(TARGET)/tools/bin/$(1)" --version 2>/dev/null | grep -qx '$(1) $
 	CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
 	CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 $(CARGO) install --quiet --locked --force \
 	--version $(2) --root "$(TARGET)/tools" --target-dir "$(TARGET)/tools/build" $(1)
+
+fuzz: tools ## every fuzz target for SECONDS (60), with what is needed installed first
+	@$(call cargo_tool,cargo-fuzz,0.13.2)
+	fuzz/run $(SECONDS)
 
 deny: tools ## licences, bans and sources of all that ringway is built from (deny.toml)
 	@$(call cargo_tool,cargo-deny,0.20.2)

@@ -21,6 +21,7 @@ mod redis;
 mod relay;
 mod reload;
 mod routes;
+mod slow_heads;
 mod smuggling;
 mod socketio;
 mod sources;
