@@ -200,8 +200,9 @@ fn server_name(mut data: Reader<'_>) -> Result<Option<String>, Invalid> {
             continue;
         }
         let name = name.strip_suffix(b".").unwrap_or(name);
-        if host.is_some() || name.is_empty() || !name.iter().all(|&b| is_name_byte(b) || b == b':')
-        {
+        // Behind a second dot readers see different names: some take off one, some all.
+        let is_name = !name.is_empty() && !name.ends_with(b".");
+        if host.is_some() || !is_name || !name.iter().all(|&b| is_name_byte(b) || b == b':') {
             return Err(Invalid("server name is invalid"));
         }
         host = Some(String::from_utf8_lossy(name).to_ascii_lowercase());

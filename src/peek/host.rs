@@ -25,6 +25,10 @@ pub(super) fn normalise(authority: &[u8]) -> Result<Cow<'_, str>, &'static str> 
     if host.is_empty() {
         return Err("host is empty");
     }
+    // Some readers take off one dot, some all.
+    if host.ends_with('.') {
+        return Err("host ends in two dots");
+    }
     check_port(port)?;
     Ok(lower(host))
 }
@@ -80,6 +84,8 @@ mod tests {
         for authority in [
             "",
             ".",
+            "a..",
+            "a..:80",
             ":80",
             "a b",
             "a/b",

@@ -155,6 +155,7 @@ fn lengths_that_lie_and_names_that_are_none_are_malformed() {
         names(&[0, 0, 2, b'a']),
         names(&host_name(b"")),
         names(&host_name(b".")),
+        names(&host_name(b"a..")),
         names(&host_name(b"a b")),
         names(&host_name(b"a\0")),
         names(&host_name(b"\xc3\xbc")),
