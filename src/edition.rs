@@ -4,6 +4,7 @@
 //! its listener, pool and server stays true. What has to outlive an edition (counts, health,
 //! learned keys) is carried over by name of pool and address of server.
 
+use crate::admission::Admission;
 use crate::config::{self, Config};
 use crate::pool::{Peers, Pool, ServerSpec};
 
@@ -16,6 +17,8 @@ pub struct Edition {
     pub config: Config,
     /// By `PoolIndex`.
     pub pools: Vec<Pool>,
+    /// Who is let in.
+    pub admission: Admission,
     /// Some server wants to know the address a client connected to.
     pub tells_local: bool,
 }
@@ -35,7 +38,9 @@ impl Edition {
             Pool::succeeding(before, spec, servers, peers, seed)
         };
         let pools: Vec<Pool> = config.pools.iter().zip(servers).map(pool).collect();
+        let gates = before.map(|before| (&before.admission, &before.config));
         Self {
+            admission: Admission::succeeding(gates, &config),
             number: before.map_or(1, |before| before.number + 1),
             tells_local: pools.iter().any(|pool| pool.spec().send_proxy.is_some()),
             config,

@@ -17,6 +17,7 @@ pub mod config;
 pub mod peek;
 pub mod pool;
 
+pub mod admission;
 pub mod edition;
 pub mod hosts;
 pub mod random;

@@ -7,15 +7,80 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crossbeam_utils::CachePadded;
 
 use crate::session::CloseReason;
+use crate::sys::Fault;
 
 /// Counters of one worker, on cache lines of their own.
 #[derive(Default)]
 pub struct Counters(CachePadded<Counts>);
 
+/// What there was not enough of, so that somebody had to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// `max_connections` of all listeners.
+    Total,
+    /// `max_connections` of a listener.
+    Listener,
+    /// `accept_rate_per_s`.
+    Rate,
+    /// Places for sessions, by the limit on descriptors.
+    Seats,
+    /// Descriptors.
+    Descriptors,
+    /// Kernel memory.
+    Memory,
+    /// Source ports.
+    Ports,
+    /// Buffers to receive into.
+    Buffers,
+    /// Pipes to splice through.
+    Pipes,
+}
+
+impl Lack {
+    /// Each, in the order of declaration.
+    pub const ALL: [Self; 9] = [
+        Self::Total,
+        Self::Listener,
+        Self::Rate,
+        Self::Seats,
+        Self::Descriptors,
+        Self::Memory,
+        Self::Ports,
+        Self::Buffers,
+        Self::Pipes,
+    ];
+
+    /// What ran out when a call failed so.
+    pub fn of(fault: Fault) -> Option<Self> {
+        match fault {
+            Fault::NoDescriptors => Some(Self::Descriptors),
+            Fault::NoMemory | Fault::NoBuffers => Some(Self::Memory),
+            Fault::NoPorts => Some(Self::Ports),
+            _ => None,
+        }
+    }
+
+    /// The word in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "max_connections",
+            Self::Listener => "listener_max_connections",
+            Self::Rate => "accept_rate",
+            Self::Seats => "sessions_per_worker",
+            Self::Descriptors => "descriptors",
+            Self::Memory => "memory",
+            Self::Ports => "ports",
+            Self::Buffers => "buffers",
+            Self::Pipes => "pipes",
+        }
+    }
+}
+
 #[derive(Default)]
 struct Counts {
     accepted: AtomicU64,
     closed: [AtomicU64; CloseReason::ALL.len()],
+    lacked: [AtomicU64; Lack::ALL.len()],
     /// Lines of the access log that were dropped because the log could not keep up.
     unlogged: AtomicU64,
 }
@@ -31,6 +96,11 @@ impl Counters {
         self.0.closed[reason as usize].fetch_add(1, Relaxed);
     }
 
+    /// Somebody has to wait, or to do without.
+    pub fn lack(&self, lack: Lack) {
+        self.0.lacked[lack as usize].fetch_add(1, Relaxed);
+    }
+
     /// Lines of the log that were lost.
     pub fn lose_lines(&self, lines: usize) {
         self.0.unlogged.fetch_add(lines as u64, Relaxed);
@@ -44,6 +114,11 @@ impl Counters {
     /// Sessions ended so far, for this reason.
     pub fn closed(&self, reason: CloseReason) -> u64 {
         self.0.closed[reason as usize].load(Relaxed)
+    }
+
+    /// How often there was not enough of something so far.
+    pub fn lacked(&self, lack: Lack) -> u64 {
+        self.0.lacked[lack as usize].load(Relaxed)
     }
 
     /// Log lines lost so far.

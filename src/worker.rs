@@ -13,10 +13,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 
+use hashbrown::HashMap;
+use ipnet::IpNet;
+
 use crate::config::PoolIndex;
 use crate::edition::Edition;
 use crate::hosts::Hosts;
 use crate::log::{Batch, Record};
+use crate::metrics::Lack;
 use crate::pool::ServerIndex;
 use crate::random::Random;
 use crate::session::{Action, CloseReason, Cx, Event, Habit, PipeState};
@@ -26,7 +30,7 @@ use crate::sys::{
     Completion, Engine, Farewell, Fault, Fd, Kind, Op, PipeId, Readiness, Side, Submitted, Token,
 };
 use crate::timer::Wheel;
-use accepting::Listener;
+use accepting::{Listener, Waiting};
 use orders::Draining;
 use seat::Seat;
 use shared::LocalEdition;
@@ -95,8 +99,10 @@ pub struct Worker<E: Engine> {
     surroundings: Surroundings,
     now_us: u64,
 
-    /// Accepted, but no seat was free.
+    /// Accepted, but no seat was free or a limit was reached.
     waiting: VecDeque<Waiting>,
+    /// Of sessions, by slot, where networks are limited.
+    networks: HashMap<u32, IpNet>,
     accepting: Accepting,
     /// True exactly when seats are so few that clients are accepted one at a time. An accept that
     /// goes on takes the whole backlog, and those without a seat would hold the descriptors that
@@ -128,9 +134,6 @@ pub struct Worker<E: Engine> {
     events: VecDeque<Event<'static>>,
     due: Vec<SlotId>,
 }
-
-/// A client without a seat: what it was accepted under, the listener's position there, its socket.
-type Waiting = (Rc<LocalEdition>, u16, Fd);
 
 /// What a step may look at, whatever it is about.
 struct Surroundings {
@@ -202,6 +205,7 @@ impl<E: Engine> Worker<E> {
             surroundings,
             now_us,
             waiting: VecDeque::new(),
+            networks: HashMap::new(),
             accepting: Accepting::Yes,
             accepts_once: false,
             ending: false,
@@ -282,7 +286,9 @@ impl<E: Engine> Worker<E> {
         };
         let timer_at = self.wheel.next_ms().map(|at_ms| at_ms * 1000);
         let close_at = self.draining.as_ref().map(|draining| draining.next_us(self.now_us));
-        let at_us = [records_at, accept_at, timer_at, close_at].into_iter().flatten().min()?;
+        let admission_at = self.next_admission_us();
+        let at_us = [records_at, accept_at, timer_at, close_at, admission_at];
+        let at_us = at_us.into_iter().flatten().min()?;
         Some(at_us.saturating_sub(self.now_us))
     }
 
@@ -327,7 +333,12 @@ impl<E: Engine> Worker<E> {
                 Event::Sent { to: side, buffer: completion.token.buffer(), result }
             }
             (Kind::SendAll, result) => Event::SentAll { to: side, result },
-            (Kind::Connect, result) => Event::Connected(result.map(drop)),
+            (Kind::Connect, result) => {
+                if let Some(lack) = result.err().and_then(Lack::of) {
+                    self.lack(lack);
+                }
+                Event::Connected(result.map(drop))
+            }
             (Kind::Readable, _) => Event::Readable(side),
             (Kind::Room, _) => Event::Room(side),
             (Kind::HangUp, result) => {
@@ -439,6 +450,9 @@ impl<E: Engine> Worker<E> {
         };
         let event = match action {
             Action::TakePipe(from) => {
+                if result.is_err() {
+                    self.shared.counters[self.number].lack(Lack::Pipes);
+                }
                 let result = result.map(|pipe| seat.put_pipe(from, PipeId(pipe)));
                 Event::Pipe(from, result)
             }
@@ -478,7 +492,15 @@ impl<E: Engine> Worker<E> {
                 seat.open(Side::Server, socket);
                 self.submit_once(id, Kind::Connect, Side::Server, Op::Connect { socket, peer });
             }
-            Submitted::Done(Err(fault)) => self.events.push_back(Event::Connected(Err(fault))),
+            Submitted::Done(Err(fault)) => {
+                if let Some(lack) = Lack::of(fault) {
+                    self.lack(lack);
+                    if fault != Fault::NoPorts {
+                        self.pause_accepting();
+                    }
+                }
+                self.events.push_back(Event::Connected(Err(fault)));
+            }
             Submitted::Pending => unreachable!("opening a socket never waits"),
         }
     }
@@ -528,6 +550,11 @@ impl<E: Engine> Worker<E> {
         }
         let about = seat.session.leave(&seat.edition.pools, self.now_us / 1000);
         self.shared.counters[self.number].close(reason);
+        let admission = &seat.edition.admission;
+        admission.leave(about.listener, self.number);
+        if let Some(network) = self.networks.remove(&id.index) {
+            admission.leave_network(about.listener, network);
+        }
         if !seat.edition.config.access_log {
             return;
         }
@@ -557,6 +584,11 @@ impl<E: Engine> Worker<E> {
             }
         }
         self.due = due;
+    }
+
+    /// Counted here, told by the control thread: a worker writes no logs.
+    fn lack(&self, lack: Lack) {
+        self.shared.counters[self.number].lack(lack);
     }
 
     fn hand_over_records(&mut self) {

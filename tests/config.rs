@@ -118,15 +118,20 @@ fn every_example_passes_check() {
 fn check_shows_the_defaults_that_were_worked_out() {
     let file = File::new(
         "ok.json",
-        r#"{"listeners": [{"bind": ["[::]:80", "unix:/run/x"]},
-            {"name": "b", "bind": "[::]:81", "pool": "a", "keep_alive": "trust"}],
+        r#"{"max_connections": 9,
+           "listeners": [{"bind": ["[::]:80", "unix:/run/x"],
+                          "max_connections_per_source": {"count": 2, "ipv6_prefix": 56}},
+            {"name": "b", "bind": "[::]:81", "pool": "a", "keep_alive": "trust",
+             "max_connections": 7, "accept_rate_per_s": 100}],
            "pools": {"a": {"sticky": "socketio", "servers": ["b:1", "c:2"]}}}"#,
     );
     let output = ringway(&["check", file.path()]);
     let expected = "\
 ok: 2 listeners, 1 pool, 2 servers
 listener1: [::]:80, unix:/run/x; peek http, keep_alive one_request; pool a
+listener1: max_connections off (in all 9), per source 2 for each /32 and IPv6 /56, accept rate off
 b: [::]:81; peek http, keep_alive trust; pool a
+b: max_connections 7 (in all 9), per source off, accept rate 100
 listener1 -> a: peek 5000 ms, connect 2000 ms, idle off, half_closed 3600000 ms, max_age off, \
 tcp_keep_alive 120 s, tcp_user_timeout off, drain 20000 ms
 b -> a: peek 5000 ms, connect 2000 ms, idle off, half_closed 3600000 ms, max_age off, \
@@ -279,11 +284,17 @@ fn one_mistake_in_a_listener_is_one_line() {
     let deaf = r#""peek": "none", "routes": [{"host": "x", "pool": "a"}]"#;
     let twice = r#"{"host": "x", "pool": "a"}, {"host": "X.", "pool": "a"}"#;
     let alpn = r#"{"host": "x", "alpn": "h2", "pool": "a"}"#;
+    let of_source = "listeners[0].max_connections_per_source";
+    let per_source = |limit: &str| with(&format!("\"max_connections_per_source\": {limit}"));
     let blind = r#""peek": "none", "keep_alive": "one_request""#;
     let tls = file(r#""peek": "tls""#, &pool(r#""sticky": "socketio""#));
     let none = file(r#""peek": "none""#, &pool(r#""forwarded": "append""#));
     assert_one_line(vec![
         (with(r#""bind": "[::]:81""#), "listeners[0].bind", "is given twice"),
+        (with(r#""max_connections": 0"#), "listeners[0].max_connections", "must be 1 to"),
+        (with(r#""accept_rate_per_s": "x""#), "listeners[0].accept_rate_per_s", "must be false or"),
+        (per_source("7"), of_source, "must be false or an object"),
+        (per_source("{}"), &format!("{of_source}.count"), "is missing"),
         (with(r#""allow": ["x"]"#), "listeners[0].allow[0]", "must be an IP network"),
         (with(r#""accept_proxy": {"from": []}"#), "listeners[0].accept_proxy.from", "one network"),
         (with(r#""pool": "app""#), "listeners[0].pool", "there is no pool \"app\""),

@@ -7,8 +7,8 @@ use clap::ValueEnum;
 use super::Peek;
 use crate::config::{self, Config, KeepAlive, Listener, Pool, PoolIndex};
 
-/// One line of counts, then one for each listener with the defaults that were worked out, then one
-/// for each way through ringway, with everything that may end a session on it.
+/// One line of counts, then two for each listener (defaults that were worked out, and its limits),
+/// then one for each way through ringway, with everything that may end a session on it.
 pub fn summary(config: &Config) -> String {
     let servers = config.pools.iter().map(|pool| pool.servers.len()).sum();
     let counts = [
@@ -19,6 +19,7 @@ pub fn summary(config: &Config) -> String {
     let mut text = format!("ok: {}\n", counts.join(", "));
     for listener in &config.listeners {
         text.push_str(&listener_line(listener, config));
+        text.push_str(&admission_line(listener, config));
     }
     for listener in &config.listeners {
         let mut pools: Vec<PoolIndex> = listener.routes.pools().collect();
@@ -84,6 +85,20 @@ fn timeouts_line(listener: &Listener, pool: &Pool, config: &Config) -> String {
         format!("{name} {timeout}")
     });
     format!("{} -> {}: {}\n", listener.name, pool.name, timeouts.join(", "))
+}
+
+fn admission_line(listener: &Listener, config: &Config) -> String {
+    let or_off = |limit: Option<u32>| limit.map_or("off".to_owned(), |limit| limit.to_string());
+    let per_source = listener.max_connections_per_source.map_or("off".to_owned(), |limit| {
+        format!("{} for each /{} and IPv6 /{}", limit.count, limit.ipv4_prefix, limit.ipv6_prefix)
+    });
+    format!(
+        "{}: max_connections {} (in all {}), per source {per_source}, accept rate {}\n",
+        listener.name,
+        or_off(listener.max_connections),
+        or_off(config.max_connections),
+        or_off(listener.accept_rate_per_s),
+    )
 }
 
 fn count(count: usize, what: &str) -> String {

@@ -12,10 +12,11 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::limits::{
-    ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE,
-    DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HALF_CLOSED_TIMEOUT_MS, HEAD_MAX_BYTES, IDLE_S,
-    IDLE_TIMEOUT_MS, INTERVAL_S, MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
-    PROBES, SOCKETIO_PATH, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT, WORKER_COUNT,
+    ACCEPT_RATE_PER_S, ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES,
+    COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HALF_CLOSED_TIMEOUT_MS,
+    HEAD_MAX_BYTES, IDLE_S, IDLE_TIMEOUT_MS, INTERVAL_S, IPV4_PREFIX, IPV6_PREFIX,
+    MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_CONNECTIONS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
+    PER_SOURCE_COUNT, PROBES, SOCKETIO_PATH, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT, WORKER_COUNT,
 };
 use super::{Balance, EngineChoice, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
@@ -54,6 +55,11 @@ pub(super) struct File {
     /// TCP congestion control on loopback addresses.
     #[schemars(default)]
     pub(super) loopback_congestion: LoopbackCongestion,
+    /// Sessions at once, over all workers; beyond it clients wait to be accepted. `false`: as many
+    /// as the descriptors allow.
+    #[schemars(schema_with = "switched::<{ MAX_CONNECTIONS.min }, { MAX_CONNECTIONS.max }>")]
+    #[schemars(default = "max_connections")]
+    pub(super) max_connections: OrFalse<u32>,
     /// One log line per session at its end.
     #[schemars(default = "yes")]
     pub(super) access_log: bool,
@@ -138,6 +144,19 @@ pub(super) struct ListenerFile {
     /// Client networks (or addresses) that are refused even if allowed.
     #[schemars(default)]
     pub(super) deny: Vec<String>,
+    /// Sessions at once, over all workers; beyond it clients wait to be accepted. `false`: no
+    /// limit.
+    #[schemars(schema_with = "switched::<{ MAX_CONNECTIONS.min }, { MAX_CONNECTIONS.max }>")]
+    #[schemars(default = "max_connections")]
+    pub(super) max_connections: OrFalse<u32>,
+    /// Sessions at once of one client network; beyond it clients are reset before a byte is read.
+    /// `false`: no limit.
+    #[schemars(default)]
+    pub(super) max_connections_per_source: OrFalse<PerSourceFile>,
+    /// Clients accepted in a second, over all workers; beyond it they wait. `false`: no limit.
+    #[schemars(schema_with = "switched::<{ ACCEPT_RATE_PER_S.min }, { ACCEPT_RATE_PER_S.max }>")]
+    #[schemars(default = "accept_rate_per_s")]
+    pub(super) accept_rate_per_s: OrFalse<u32>,
     /// Milliseconds from accept until the request head or ClientHello must be whole.
     #[schemars(range(min = PEEK_TIMEOUT_MS.min, max = PEEK_TIMEOUT_MS.max))]
     #[schemars(default = "whole::<{ PEEK_TIMEOUT_MS.default }>")]
@@ -180,6 +199,23 @@ pub(super) struct AcceptProxyFile {
     /// Networks, such as `10.0.0.0/8`, or addresses.
     #[schemars(length(min = 1))]
     pub(super) from: Vec<String>,
+}
+
+/// How many sessions a client network may have, by the address that connects.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "PerSource", deny_unknown_fields)]
+pub(super) struct PerSourceFile {
+    /// Sessions at once.
+    #[schemars(range(min = PER_SOURCE_COUNT.min, max = PER_SOURCE_COUNT.max))]
+    pub(super) count: u32,
+    /// Bits of an IPv4 address that make a network.
+    #[schemars(range(min = IPV4_PREFIX.min, max = IPV4_PREFIX.max))]
+    #[schemars(default = "whole::<{ IPV4_PREFIX.default }>")]
+    pub(super) ipv4_prefix: u32,
+    /// Bits of an IPv6 address that make a network.
+    #[schemars(range(min = IPV6_PREFIX.min, max = IPV6_PREFIX.max))]
+    #[schemars(default = "whole::<{ IPV6_PREFIX.default }>")]
+    pub(super) ipv6_prefix: u32,
 }
 
 /// Servers that can stand in for each other, and how one of them is chosen.
@@ -473,6 +509,9 @@ impl Default for ListenerFile {
             accept_proxy: None,
             allow: Vec::new(),
             deny: Vec::new(),
+            max_connections: max_connections(),
+            max_connections_per_source: OrFalse::default(),
+            accept_rate_per_s: accept_rate_per_s(),
             peek_timeout_ms: PEEK_TIMEOUT_MS.default,
             auto_timeout_ms: AUTO_TIMEOUT_MS.default,
             head_max_bytes: HEAD_MAX_BYTES.default,
@@ -565,6 +604,14 @@ fn half_closed_timeout_ms() -> OrFalse<u32> {
 
 fn max_age_ms() -> OrFalse<u32> {
     MAX_AGE_MS.default.into()
+}
+
+pub(super) fn max_connections() -> OrFalse<u32> {
+    MAX_CONNECTIONS.default.into()
+}
+
+fn accept_rate_per_s() -> OrFalse<u32> {
+    ACCEPT_RATE_PER_S.default.into()
 }
 
 fn yes() -> bool {

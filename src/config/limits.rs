@@ -36,6 +36,16 @@ impl Switched {
 /// Thirty days: whoever wants more wants none.
 const LONG_MS: u32 = 30 * 24 * 3_600 * 1_000;
 
+/// Off: what the machine can hold is the limit. The upper end is beyond any machine.
+pub(super) const MAX_CONNECTIONS: Switched = Switched::new(1..=1_000_000_000, None);
+/// Off. The upper end is beyond what any listener accepts.
+pub(super) const ACCEPT_RATE_PER_S: Switched = Switched::new(1..=10_000_000, None);
+/// Of one client network; no default, who limits says to what.
+pub(super) const PER_SOURCE_COUNT: Whole = Whole::new(1..=1_000_000_000, 1);
+/// One address each: a home or an office behind one may be many clients.
+pub(super) const IPV4_PREFIX: Whole = Whole::new(8..=32, 32);
+/// What one customer gets at the least (RFC 6177).
+pub(super) const IPV6_PREFIX: Whole = Whole::new(16..=128, 64);
 /// Long enough for a ClientHello over a bad mobile link, short enough to shed idle openers.
 pub(super) const PEEK_TIMEOUT_MS: Whole = Whole::new(100..=600_000, 5_000);
 /// A client that speaks first does so within one round trip; a longer wait delays every client of

@@ -108,6 +108,8 @@ pub struct Config {
     pub engine: EngineChoice,
     /// What ringway's sockets on loopback addresses use.
     pub loopback_congestion: LoopbackCongestion,
+    /// Sessions at once, over all workers.
+    pub max_connections: Option<u32>,
     /// One log line per session at its end.
     pub access_log: bool,
     /// Bulk halves are spliced in the kernel; off: every byte is copied.
@@ -196,6 +198,12 @@ pub struct Listener {
     pub allow: Vec<IpNet>,
     /// Client networks refused even if allowed.
     pub deny: Vec<IpNet>,
+    /// Sessions at once, over all workers.
+    pub max_connections: Option<u32>,
+    /// Sessions at once of one client network.
+    pub max_connections_per_source: Option<PerSource>,
+    /// Clients accepted in a second, over all workers.
+    pub accept_rate_per_s: Option<u32>,
     /// Milliseconds from accept until the head (or ClientHello) must be whole.
     pub peek_timeout_ms: u32,
     /// Milliseconds `auto` waits for a first byte before it goes on as `none`.
@@ -215,6 +223,25 @@ pub enum EngineChoice {
     IoUring,
     /// epoll, whatever the kernel allows.
     Epoll,
+}
+
+/// How many sessions a client network may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerSource {
+    /// At once.
+    pub count: u32,
+    /// Bits of an address that make a network: 8 to 32.
+    pub ipv4_prefix: u8,
+    /// The same for IPv6: 16 to 128.
+    pub ipv6_prefix: u8,
+}
+
+impl PerSource {
+    /// The network of a client.
+    pub fn network(self, client: IpAddr) -> IpNet {
+        let prefix = if client.is_ipv4() { self.ipv4_prefix } else { self.ipv6_prefix };
+        IpNet::new_assert(client, prefix).trunc()
+    }
 }
 
 /// TCP congestion control between addresses of one host, where no path can be congested.

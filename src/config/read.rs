@@ -6,14 +6,16 @@
 
 use super::file::{
     AcceptProxyFile, AccountFile, False, File, ForwardedFile, ListenerFile, OneOrMany, OrFalse,
-    PoolFile, RouteFile, ServerFile, ServerOptions, StickyFile, StickyRule, StickyWord,
-    TcpKeepAliveFile, WorkersFile, WorkersWord, tcp_keep_alive,
+    PerSourceFile, PoolFile, RouteFile, ServerFile, ServerOptions, StickyFile, StickyRule,
+    StickyWord, TcpKeepAliveFile, WorkersFile, WorkersWord, tcp_keep_alive,
 };
 use super::limits::{
-    ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES, COOKIE_ATTRIBUTES, CORE,
-    DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HALF_CLOSED_TIMEOUT_MS, HEAD_MAX_BYTES, IDLE_S,
-    IDLE_TIMEOUT_MS, INTERVAL_S, MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
-    PROBES, SOCKETIO_PATH, Switched, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT, WORKER_COUNT,
+    ACCEPT_RATE_PER_S, ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES,
+    COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HALF_CLOSED_TIMEOUT_MS,
+    HEAD_MAX_BYTES, IDLE_S, IDLE_TIMEOUT_MS, INTERVAL_S, IPV4_PREFIX, IPV6_PREFIX,
+    MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_CONNECTIONS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
+    PER_SOURCE_COUNT, PROBES, SOCKETIO_PATH, Switched, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT,
+    WORKER_COUNT,
 };
 use super::problem::{Place, Report, suggestion};
 use super::tree::{Fields, Node, list, number, texts, word};
@@ -80,6 +82,7 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         .take("loopback_congestion")
         .and_then(|(node, place)| word(node, &place, LOOPBACK_CONGESTION, report))
         .unwrap_or_default();
+    let max_connections = switched(&mut fields, "max_connections", MAX_CONNECTIONS, report);
     let access_log = fields.flag("access_log", true, report);
     let splice = fields.flag("splice", true, report);
     let drain_timeout_ms = fields.whole("drain_timeout_ms", DRAIN_TIMEOUT_MS, report);
@@ -98,6 +101,7 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         tcp_user_timeout_ms,
         engine,
         loopback_congestion,
+        max_connections,
         access_log,
         splice,
         drain_timeout_ms,
@@ -175,6 +179,23 @@ fn switched(
     }
 }
 
+fn per_source(node: &Node, place: &Place, report: &mut Report) -> Option<PerSourceFile> {
+    if let Node::Object(_) = node {
+        let mut fields = Fields::open(node, place.clone(), report)?;
+        let range = PER_SOURCE_COUNT.min..=PER_SOURCE_COUNT.max;
+        let count = fields
+            .required("count", report)
+            .and_then(|(node, place)| number(node, &place, range, report));
+        let ipv4_prefix = fields.whole("ipv4_prefix", IPV4_PREFIX, report);
+        let ipv6_prefix = fields.whole("ipv6_prefix", IPV6_PREFIX, report);
+        fields.finish(report);
+        let count = count.unwrap_or(PER_SOURCE_COUNT.default);
+        return Some(PerSourceFile { count, ipv4_prefix, ipv6_prefix });
+    }
+    report.unreadable(place, format!("must be false or an object, is {node}"));
+    None
+}
+
 fn keep_alive_probes(node: &Node, place: &Place, report: &mut Report) -> Option<TcpKeepAliveFile> {
     if let Node::Object(_) = node {
         let mut fields = Fields::open(node, place.clone(), report)?;
@@ -209,6 +230,12 @@ fn listener(node: &Node, place: Place, report: &mut Report) -> ListenerFile {
     };
     listener.allow = fields.texts("allow", report);
     listener.deny = fields.texts("deny", report);
+    listener.max_connections = switched(&mut fields, "max_connections", MAX_CONNECTIONS, report);
+    if let Some((node, place)) = fields.take("max_connections_per_source") {
+        listener.max_connections_per_source = or_false(node, &place, report, per_source);
+    }
+    listener.accept_rate_per_s =
+        switched(&mut fields, "accept_rate_per_s", ACCEPT_RATE_PER_S, report);
     listener.peek_timeout_ms = fields.whole("peek_timeout_ms", PEEK_TIMEOUT_MS, report);
     listener.auto_timeout_ms = fields.whole("auto_timeout_ms", AUTO_TIMEOUT_MS, report);
     listener.head_max_bytes = fields.whole("head_max_bytes", HEAD_MAX_BYTES, report);

@@ -5,6 +5,7 @@
 //! and signals work there too. Beside workers on epoll it runs on tokio's, the same but for that.
 
 mod mail;
+mod shortages;
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -41,6 +42,7 @@ pub(crate) fn run(
             result = obey(supervisor) => result,
             result = write_lines(&shared, records, mail) => result,
             () = sweep(&shared) => Ok(()),
+            () = shortages::tell(&shared) => Ok(()),
         }
     };
     match engine {

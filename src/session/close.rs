@@ -42,6 +42,8 @@ pub enum CloseReason {
     ProxyMalformed,
     /// The client's network is not served.
     Denied,
+    /// The client's network has as many sessions as it may have.
+    SourceLimit,
     /// No server could be connected to.
     ConnectFailed,
     /// The key names a server that is not there, and the pool is strict.
@@ -54,7 +56,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ClientClosed,
         Self::ServerClosed,
         Self::ClientReset,
@@ -72,6 +74,7 @@ impl CloseReason {
         Self::HelloMalformed,
         Self::ProxyMalformed,
         Self::Denied,
+        Self::SourceLimit,
         Self::ConnectFailed,
         Self::KeyLost,
         Self::Exhausted,
@@ -109,6 +112,7 @@ impl CloseReason {
             Self::HelloMalformed => "hello_malformed",
             Self::ProxyMalformed => "proxy_malformed",
             Self::Denied => "denied",
+            Self::SourceLimit => "source_limit",
             Self::ConnectFailed => "connect_failed",
             Self::KeyLost => "key_lost",
             Self::Exhausted => "exhausted",

@@ -285,6 +285,23 @@ pub struct Place {
 }
 
 impl About {
+    fn new(listener: u16, client: Option<SocketAddr>, accepted_us: u64) -> Self {
+        Self {
+            listener,
+            client,
+            client_tls: false,
+            host: None,
+            place: None,
+            key: KeyKind::None,
+            learned: None,
+            accepted_us,
+            peek_us: 0,
+            connect_us: 0,
+            retries: 0,
+            received: [0; 2],
+        }
+    }
+
     fn listener<'c>(&self, config: &'c Config) -> &'c Listener {
         &config.listeners[self.listener as usize]
     }
@@ -322,21 +339,16 @@ impl Session {
         local: Option<SocketAddr>,
         cx: &mut Cx<'_>,
     ) -> Self {
-        let mut about = About {
-            listener,
-            client,
-            client_tls: false,
-            host: None,
-            place: None,
-            key: KeyKind::None,
-            learned: None,
-            accepted_us: cx.now_us,
-            peek_us: 0,
-            connect_us: 0,
-            retries: 0,
-            received: [0; 2],
-        };
+        let mut about = About::new(listener, client, cx.now_us);
         let phase = accept::start(&mut about, local, cx);
+        Self { about, phase }
+    }
+
+    /// A client was accepted that may not stay: too many of its network have.
+    pub fn turn_away(listener: u16, client: Option<SocketAddr>, cx: &mut Cx<'_>) -> Self {
+        let about = About::new(listener, client, cx.now_us);
+        // In good order its port would be kept for a minute (TIME_WAIT): many make use of that.
+        let phase = close::reset_client(CloseReason::SourceLimit, cx);
         Self { about, phase }
     }
 

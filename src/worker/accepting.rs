@@ -1,13 +1,44 @@
-//! Accepting: pausing when seats or descriptors run out, and listeners that come and go.
+//! Accepting: pausing when seats or descriptors run out or a limit is reached, and listeners that
+//! come and go.
+//!
+//! Where a limit may hold clients up they are accepted one at a time, and who is held up waits
+//! here: everybody behind waits in the kernel's queue.
 
 use std::rc::Rc;
 
 use super::orders::ListenerNumber;
 use super::seat::Seat;
 use super::shared::LocalEdition;
-use super::{ACCEPT_PAUSE_US, Accepting, RESUME_SHARE, Waiting, Worker};
+use super::{ACCEPT_PAUSE_US, Accepting, RESUME_SHARE, Worker};
+use crate::admission::{self, Held};
+use crate::metrics::Lack;
 use crate::session::Session;
 use crate::sys::{Engine, Farewell, Fault, Fd, Kind, Op, Side, Token};
+
+/// Microseconds between looks at a limit that sessions of other workers may have left: nobody
+/// tells, and 200 looks a second are no load.
+const LIMIT_LOOK_US: u64 = 5_000;
+
+/// A client without a seat.
+pub(super) struct Waiting {
+    /// Where it was accepted.
+    number: ListenerNumber,
+    /// What it is accepted under, and the listener's position there.
+    edition: Rc<LocalEdition>,
+    position: u16,
+    pub(super) socket: Fd,
+    held: Option<Held>,
+}
+
+impl Waiting {
+    /// When it is worth trying again, if it is not a seat that it waits for.
+    fn next_us(&self, now_us: u64) -> Option<u64> {
+        match self.held? {
+            Held::Rate { until_us } => Some(until_us),
+            Held::Total | Held::Listener => Some(now_us + LIMIT_LOOK_US),
+        }
+    }
+}
 
 /// A listening socket of this worker.
 pub(super) struct Listener {
@@ -18,13 +49,16 @@ pub(super) struct Listener {
     pub(super) position: u16,
     /// True exactly when an accept on it will complete.
     pending: bool,
+    /// True exactly when a client of it waits for a limit.
+    holds: bool,
     /// To be closed once none is.
     closing: bool,
 }
 
 impl Listener {
     pub(super) fn new(number: ListenerNumber, socket: Fd, edition: Rc<LocalEdition>) -> Self {
-        Self { number, socket, edition, position: 0, pending: false, closing: false }
+        let (position, pending, holds, closing) = (0, false, false, false);
+        Self { number, socket, edition, position, pending, holds, closing }
     }
 }
 
@@ -39,14 +73,25 @@ impl<E: Engine> Worker<E> {
     }
 
     fn accept_at(&mut self, place: usize) {
-        let once = self.accepts_once;
         let Some(listener) = &mut self.listeners[place] else { return };
-        if listener.pending || listener.closing {
+        if listener.pending || listener.holds || listener.closing {
             return;
         }
+        let may_hold = listener.edition.admission.may_hold(listener.position);
+        let once = self.accepts_once || may_hold;
         listener.pending = true;
         let op = Op::Accept { listener: listener.socket, once };
         self.engine.submit(accept_token(place), op);
+    }
+
+    /// A session has no descriptor or memory for its server connection: nobody else is let in for
+    /// as long as that goes on.
+    pub(super) fn pause_accepting(&mut self) {
+        // Longer than until it tries again.
+        let until = Accepting::Until(self.now_us + 2 * ACCEPT_PAUSE_US);
+        if self.accepting != Accepting::Full {
+            self.stop_accepting(until);
+        }
     }
 
     fn stop_accepting(&mut self, accepting: Accepting) {
@@ -59,6 +104,23 @@ impl<E: Engine> Worker<E> {
     fn cancel_accepts(&mut self) {
         for place in 0..self.listeners.len() {
             self.cancel_accept(place);
+        }
+    }
+
+    /// Listeners that were given limits accept one at a time from now on.
+    pub(super) fn accept_anew(&mut self) {
+        for place in 0..self.listeners.len() {
+            let listener = self.listeners[place].as_ref();
+            if listener.is_some_and(|l| l.edition.admission.may_hold(l.position)) {
+                self.cancel_accept(place);
+            }
+        }
+        for client in &mut self.waiting {
+            let listener = self.listeners.iter().flatten().find(|l| l.number == client.number);
+            if let Some(listener) = listener {
+                client.edition = Rc::clone(&listener.edition);
+                client.position = listener.position;
+            }
         }
     }
 
@@ -107,16 +169,23 @@ impl<E: Engine> Worker<E> {
         listener.pending = more;
         if let Ok(socket) = result {
             let socket = Fd::new(socket.cast_signed());
-            let client = (Rc::clone(&listener.edition), listener.position, socket);
+            let client = Waiting {
+                number: listener.number,
+                edition: Rc::clone(&listener.edition),
+                position: listener.position,
+                socket,
+                held: None,
+            };
             if self.stopped {
                 // Accepted before the cancel came through.
                 self.close_unseated(socket);
             } else if self.slots.is_full() {
                 self.waiting.push_back(client);
-            } else {
-                self.seat(client);
+            } else if let Err(client) = self.admit(client) {
+                self.hold(place, client);
             }
             if self.slots.is_full() && self.accepting == Accepting::Yes {
+                self.lack(Lack::Seats);
                 self.stop_accepting(Accepting::Full);
             }
         }
@@ -125,7 +194,15 @@ impl<E: Engine> Worker<E> {
         }
         match result {
             _ if self.accepting != Accepting::Yes => {}
-            Err(Fault::NoDescriptors | Fault::NoMemory | Fault::NoBuffers | Fault::Other(_)) => {
+            Err(
+                fault @ (Fault::NoDescriptors
+                | Fault::NoMemory
+                | Fault::NoBuffers
+                | Fault::Other(_)),
+            ) => {
+                if let Some(lack) = Lack::of(fault) {
+                    self.lack(lack);
+                }
                 self.stop_accepting(Accepting::Until(self.now_us + ACCEPT_PAUSE_US));
             }
             // It was for one client, or ended of itself (a full completion queue, an aborted
@@ -138,10 +215,55 @@ impl<E: Engine> Worker<E> {
         self.close_listener_if_idle(place);
     }
 
-    pub(super) fn resume_accepting(&mut self) {
+    /// A client has to wait for a limit, and everybody behind it.
+    fn hold(&mut self, place: usize, client: Waiting) {
+        self.lack(match client.held {
+            Some(Held::Total) => Lack::Total,
+            Some(Held::Rate { .. }) => Lack::Rate,
+            Some(Held::Listener) | None => Lack::Listener,
+        });
+        self.waiting.push_back(client);
+        if let Some(listener) = &mut self.listeners[place] {
+            listener.holds = true;
+            self.cancel_accept(place);
+        }
+    }
+
+    /// When somebody who waits for a limit is worth a look.
+    pub(super) fn next_admission_us(&self) -> Option<u64> {
+        if self.slots.is_full() {
+            return None;
+        }
+        self.waiting.iter().filter_map(|client| client.next_us(self.now_us)).min()
+    }
+
+    fn seat_waiting(&mut self) {
+        let mut held = Vec::new();
         while !self.slots.is_full() {
             let Some(client) = self.waiting.pop_front() else { break };
-            self.seat(client);
+            let is_early = matches!(client.held, Some(Held::Rate { until_us })
+                if until_us > self.now_us);
+            match if is_early { Err(client) } else { self.admit(client) } {
+                Ok(()) => {}
+                Err(client) => held.push(client),
+            }
+        }
+        held.into_iter().rev().for_each(|client| self.waiting.push_front(client));
+        for place in 0..self.listeners.len() {
+            let Some(listener) = &mut self.listeners[place] else { continue };
+            if listener.holds {
+                let number = listener.number;
+                listener.holds = self.waiting.iter().any(|client| client.number == number);
+                if !listener.holds && self.accepting == Accepting::Yes {
+                    self.accept_at(place);
+                }
+            }
+        }
+    }
+
+    pub(super) fn resume_accepting(&mut self) {
+        if !self.waiting.is_empty() {
+            self.seat_waiting();
         }
         if matches!(self.accepting, Accepting::Until(_)) && self.slots.is_full() {
             self.accepting = Accepting::Full;
@@ -159,13 +281,32 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    fn seat(&mut self, (edition, position, socket): Waiting) {
+    /// Seats a client unless a limit holds it up; a seat is free.
+    fn admit(&mut self, client: Waiting) -> Result<(), Waiting> {
+        match client.edition.admission.enter(client.position, self.number, self.now_us) {
+            Ok(()) => {
+                self.seat(client);
+                Ok(())
+            }
+            Err(held) => Err(Waiting { held: Some(held), ..client }),
+        }
+    }
+
+    fn seat(&mut self, Waiting { edition, position, socket, .. }: Waiting) {
         let client = self.engine.client_address(socket);
         let local = if edition.tells_local { self.engine.local_address(socket) } else { None };
         self.shared.counters[self.number].accept();
         let mut cx = self.surroundings.cx(self.now_us, &edition, &mut self.actions);
-        let session = Session::accept(position, client, local, &mut cx);
+        let network = client
+            .map_or(Ok(None), |client| edition.admission.enter_network(position, client.ip()));
+        let session = match network {
+            Ok(_) => Session::accept(position, client, local, &mut cx),
+            Err(admission::Full) => Session::turn_away(position, client, &mut cx),
+        };
         let id = self.slots.insert(Seat::new(session, edition, socket));
+        if let Ok(Some(network)) = network {
+            self.networks.insert(id.index, network);
+        }
         self.look_at_seats();
         self.act(id);
     }

@@ -136,6 +136,7 @@ impl<E: Engine> Worker<E> {
             }
         }
         self.edition = edition;
+        self.accept_anew();
         if self.accepting == Accepting::Yes {
             self.accept();
         }
@@ -161,8 +162,8 @@ impl<E: Engine> Worker<E> {
         (self.ending, self.stopped, self.draining) = (true, true, None);
         let numbers: Vec<_> = self.listeners.iter().flatten().map(|l| l.number).collect();
         self.forget(&numbers);
-        for (.., socket) in std::mem::take(&mut self.waiting) {
-            self.close_unseated(socket);
+        for client in std::mem::take(&mut self.waiting) {
+            self.close_unseated(client.socket);
         }
         for id in self.slots.ids() {
             self.step(id, Event::Stop);

@@ -7,6 +7,7 @@
 
 use super::seat::{Kept, Stream};
 use super::{Worker, token};
+use crate::metrics::Lack;
 use crate::session::{Event, Rest};
 use crate::slots::SlotId;
 use crate::sys::{BufferId, Completion, Engine, Fault, Kind, Op, Patience, Side};
@@ -160,6 +161,7 @@ impl<E: Engine> Worker<E> {
     /// A receive found no buffer: it is tried again when one comes back, never at once, which
     /// would spin. If all came back meanwhile, that is now.
     fn starve(&mut self, id: SlotId, side: Side) {
+        self.lack(Lack::Buffers);
         if self.buffers_held == 0 {
             self.start_receiving(id, side, Patience::Try);
         } else {

@@ -179,10 +179,24 @@ impl Editions {
     }
 
     fn text(&self, random: &mut Random) -> String {
+        let limits: [String; 3] = std::array::from_fn(|_| match random.below(8) {
+            0 => format!(r#", "max_connections": {}"#, 1 + random.below(20)),
+            1 => format!(r#", "accept_rate_per_s": {}"#, 1 + random.below(500)),
+            2 => {
+                let limit = format!(r#"{{ "count": {} }}"#, 1 + random.below(8));
+                format!(r#", "max_connections_per_source": {limit}"#)
+            }
+            _ => String::new(),
+        });
+        let total = match random.below(4) {
+            0 => (1 + random.below(30)).to_string(),
+            _ => "false".to_owned(),
+        };
         let listener = |number: usize| {
             let (name, rest) = KINDS[self.sockets[number].kind];
             let port = number + 1;
-            format!(r#"{{ "name": "{name}{number}", "bind": "127.0.0.1:{port}", {rest} }}"#)
+            let limits = &limits[number % limits.len()];
+            format!(r#"{{ "name": "{name}{number}", "bind": "127.0.0.1:{port}", {rest}{limits} }}"#)
         };
         let listeners: Vec<_> = self.open().into_iter().map(listener).collect();
         let timeouts = &self.timeouts;
@@ -200,6 +214,7 @@ impl Editions {
         };
         let pools: Vec<_> = POOLS.iter().map(&mut pool).collect();
         let (listeners, pools) = (listeners.join(", "), pools.join(", "));
-        format!(r#"{{ "listeners": [{listeners}], "pools": {{ {pools} }} }}"#)
+        let lists = format!(r#""listeners": [{listeners}], "pools": {{ {pools} }}"#);
+        format!(r#"{{ "max_connections": {total}, {lists} }}"#)
     }
 }

@@ -216,6 +216,7 @@ impl Simulation {
         drop((self.worker, self.shared));
         let current = self.editions.current();
         for edition in self.editions.all {
+            assert!(edition.admission.is_empty(), "sessions that ended are counted");
             for server in edition.pools.iter().flat_map(Pool::servers) {
                 assert_eq!(server.live(), 0, "{server:?} counts sessions that ended");
             }

@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
-use super::checked;
-use crate::config::file::{File, ListenerFile, OneOrMany, RouteFile};
+use super::{checked, narrow};
+use crate::config::file::{File, ListenerFile, OneOrMany, OrFalse, RouteFile};
 use crate::config::problem::{Place, Report, suggestion};
 use crate::config::value::{self, HostPattern};
 use crate::config::{
-    Address, Forwarded, KeepAlive, Listener, Peek, Pool, PoolIndex, Routes, Sticky,
+    Address, Forwarded, KeepAlive, Listener, Peek, PerSource, Pool, PoolIndex, Routes, Sticky,
 };
 
 /// What listeners share: the pools, and what earlier listeners have taken.
@@ -71,6 +71,9 @@ impl Resolver<'_> {
             accept_proxy: accept_proxy(written, place, report),
             allow: networks(&written.allow, &place.key("allow"), report),
             deny: networks(&written.deny, &place.key("deny"), report),
+            max_connections: written.max_connections.clone().into(),
+            max_connections_per_source: per_source(written),
+            accept_rate_per_s: written.accept_rate_per_s.clone().into(),
             peek_timeout_ms: written.peek_timeout_ms,
             auto_timeout_ms: written.auto_timeout_ms,
             head_max_bytes: written.head_max_bytes,
@@ -223,6 +226,15 @@ fn accept_proxy(written: &ListenerFile, place: &Place, report: &mut Report) -> V
         report.problem(&place, "must have at least one network");
     }
     networks(&accept.from, &place, report)
+}
+
+fn per_source(written: &ListenerFile) -> Option<PerSource> {
+    let OrFalse::Set(limit) = &written.max_connections_per_source else { return None };
+    Some(PerSource {
+        count: limit.count,
+        ipv4_prefix: narrow(limit.ipv4_prefix),
+        ipv6_prefix: narrow(limit.ipv6_prefix),
+    })
 }
 
 fn networks(written: &[String], place: &Place, report: &mut Report) -> Vec<IpNet> {

@@ -39,6 +39,7 @@ pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
         tcp_user_timeout_ms: user_timeout(&file.tcp_user_timeout_ms, &root, report),
         engine: file.engine,
         loopback_congestion: file.loopback_congestion,
+        max_connections: file.max_connections.clone().into(),
         access_log: file.access_log,
         splice: file.splice,
         drain_timeout_ms: file.drain_timeout_ms,

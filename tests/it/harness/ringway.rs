@@ -7,8 +7,10 @@ use std::fs::Permissions;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -194,6 +196,56 @@ impl Ringway {
         let mut client = self.client();
         client.send(get(path, fields));
         client.response()
+    }
+
+    /// Returns when a line of this event, with this word in it, has been written.
+    pub(crate) fn wait_for_line(&self, event: &str, word: &str) {
+        eventually(&format!("a line {event:?} with {word}"), || {
+            let lines = self.process.stdout();
+            lines.iter().any(|line| line.contains(event) && line.contains(word)).then_some(())
+        });
+    }
+
+    /// Lines of this event so far.
+    pub(crate) fn lines(&self, event: &str) -> usize {
+        self.process.stdout().iter().filter(|line| line.contains(event)).count()
+    }
+
+    /// Directories of its threads under /proc.
+    fn tasks(&self) -> impl Iterator<Item = PathBuf> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.pid()));
+        tasks.expect("it runs").map_while(Result::ok).map(|task| task.path())
+    }
+
+    /// Processor time of all its threads so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        // The first number is nanoseconds on a core (Documentation/scheduler/sched-stats.rst).
+        let of_task = |task: PathBuf| {
+            let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        };
+        Duration::from_nanos(self.tasks().filter_map(of_task).sum())
+    }
+
+    /// Descriptors its threads have, each in its own table.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.tasks().filter_map(|task| Some(std::fs::read_dir(task.join("fd")).ok()?.count())).sum()
+    }
+
+    /// Its soft limit on descriptors.
+    pub(crate) fn descriptor_limit(&self) -> u64 {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.process.pid()));
+        let limits = limits.expect("it runs");
+        let line = limits.lines().find(|line| line.starts_with("Max open files"));
+        let soft = line.and_then(|line| line.split_ascii_whitespace().nth(3)?.parse().ok());
+        soft.expect("a limit on open files")
+    }
+
+    /// Sets it, while it runs.
+    pub(crate) fn limit_descriptors(&self, soft: u64) {
+        let (pid, limit) = (self.process.pid().to_string(), format!("--nofile={soft}:"));
+        let status = std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+        assert!(status.expect("prlimit is installed").success(), "the limit is set");
     }
 
     /// Every session that has ended so far.
