@@ -252,6 +252,30 @@ mod tests {
     }
 
     #[test]
+    fn workers_that_meet_at_the_last_place_never_exceed_a_limit() {
+        const WORKERS: usize = 8;
+        let config = config(r#""max_connections": 2"#);
+        let gates = Admission::succeeding(None, &config);
+        let (inside, let_in) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for worker in 0..WORKERS {
+                let (gates, inside, let_in) = (&gates, &inside, &let_in);
+                scope.spawn(move || {
+                    for _ in 0..20_000 {
+                        if gates.enter(0, worker, 0).is_ok() {
+                            assert!(inside.fetch_add(1, SeqCst) < 2, "a third is inside");
+                            let_in.fetch_add(1, Relaxed);
+                            inside.fetch_sub(1, SeqCst);
+                            gates.leave(0, worker);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(let_in.load(Relaxed) > 0 && gates.is_empty());
+    }
+
+    #[test]
     fn a_rate_lets_a_tenth_of_a_second_ahead_and_no_more() {
         let config = config(r#""accept_rate_per_s": 100"#);
         let gates = Admission::succeeding(None, &config);
