@@ -150,9 +150,10 @@ pub(super) fn close_ended(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
     close_as(reason, Farewell::Orderly, Farewell::Ended, cx)
 }
 
-/// Closes the client and resets the server: the client is gone, the server shall know at once.
+/// Resets the server: the client is gone, the server shall know at once. Should the client's
+/// connection stand all the same (a call on it failed), what it got must not look whole.
 pub(super) fn reset_server(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
-    close_as(reason, Farewell::Orderly, Farewell::Reset, cx)
+    close_as(reason, Farewell::Reset, Farewell::Reset, cx)
 }
 
 /// Resets the client: the server was reset, and the client is given up that has not got all that
@@ -320,9 +321,10 @@ pub(super) struct ForwardingReset {
 }
 
 /// Waits until the client has acknowledged everything, for as long as it goes on doing so: a reset
-/// throws away what is queued.
+/// throws away what is queued. Should the server's connection stand all the same (a call on it
+/// failed), what it got must not look whole.
 pub(super) fn forward_reset(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
-    cx.act(Action::Close(Side::Server, Farewell::Orderly));
+    cx.act(Action::Close(Side::Server, Farewell::Reset));
     cx.act(Action::Await(Side::Client, Readiness::HangUp));
     cx.act(Action::AskUnsent(Side::Client));
     let until_ms = cx.now_ms() + UNSENT_MS;

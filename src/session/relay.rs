@@ -492,6 +492,10 @@ impl Relay {
         if to == Side::Client {
             return Next::To(close::reset_server(reason, cx));
         }
+        if !fault.ends_connection() {
+            // It stands, and waits for what was lost.
+            return Next::To(close::forward_reset(reason, cx));
+        }
         if fault != Fault::Broken {
             self.server_gone = Some(reason);
         }

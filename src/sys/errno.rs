@@ -62,6 +62,12 @@ impl Fault {
         matches!(self, Self::NoPorts | Self::NoDescriptors | Self::NoMemory | Self::NoBuffers)
     }
 
+    /// It is the connection's end, which its next receive tells too. Any other fault is of the call
+    /// alone, and the connection may well stand.
+    pub const fn ends_connection(self) -> bool {
+        matches!(self, Self::Reset | Self::Broken | Self::TimedOut | Self::Unreachable)
+    }
+
     /// From the last failed call of this thread.
     pub fn last() -> Self {
         Self::from_errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))

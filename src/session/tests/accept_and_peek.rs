@@ -191,7 +191,7 @@ fn a_clients_reset_while_it_connects_resets_the_server() {
     {
         let (mut bench, _) = Bench::accept(AUTO);
         bench.step(Event::Deadline);
-        assert_eq!(bench.fault(Client, fault), closes(Farewell::Orderly, Farewell::Reset));
+        assert_eq!(bench.fault(Client, fault), closes(Farewell::Reset, Farewell::Reset));
         assert_ends(&mut bench, reason);
     }
 }

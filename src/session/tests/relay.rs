@@ -37,7 +37,7 @@ fn a_reset_is_noticed_while_a_stalled_server_has_not_taken_the_first_bytes() {
     bench.step(Event::Connected(Ok(())));
     assert_eq!(bench.step(Event::Deadline), [Action::Await(Client, Readiness::HangUp)]);
     let actions = bench.step(Event::HangUp { side: Client, error: true });
-    assert_eq!(actions, closes(Farewell::Orderly, Farewell::Reset));
+    assert_eq!(actions, closes(Farewell::Reset, Farewell::Reset));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_clients_reset_resets_the_server_at_once() {
     for (fault, reason) in
         [(Fault::Reset, CloseReason::ClientReset), (Fault::TimedOut, CloseReason::ClientLost)]
     {
-        let resets = closes(Farewell::Orderly, Farewell::Reset);
+        let resets = closes(Farewell::Reset, Farewell::Reset);
         let mut bench = relaying();
         assert_eq!(bench.fault(Client, fault), resets);
         assert_ends(&mut bench, reason);
@@ -83,7 +83,7 @@ fn a_clients_reset_resets_the_server_at_once() {
     bench.sent(Server, Ok(1));
     assert_eq!(bench.step(Event::HangUp { side: Client, error: false }), []);
     let actions = bench.step(Event::HangUp { side: Client, error: true });
-    assert_eq!(actions, closes(Farewell::Orderly, Farewell::Reset));
+    assert_eq!(actions, closes(Farewell::Reset, Farewell::Reset));
 }
 
 #[test]
@@ -96,13 +96,13 @@ fn a_client_that_hangs_up_before_it_was_told_eof_is_gone_once_its_bytes_are_pass
     bench.sent_all(Server, 2);
     bench.eof(Client);
     assert_eq!(bench.step(Event::Deadline)[0], Action::Await(Client, Readiness::HangUp));
-    assert_eq!(bench.step(hung_up()), closes(Farewell::Orderly, Farewell::Reset));
+    assert_eq!(bench.step(hung_up()), closes(Farewell::Reset, Farewell::Reset));
     assert_ends(&mut bench, CloseReason::ClientReset);
 }
 
 fn assert_forwards_reset(bench: &mut Bench, actions: &[Action], reason: CloseReason) {
     let expected = [
-        Action::Close(Server, Farewell::Orderly),
+        Action::Close(Server, Farewell::Reset),
         Action::Await(Client, Readiness::HangUp),
         Action::AskUnsent(Client),
     ];
@@ -138,11 +138,9 @@ fn a_servers_reset_reaches_the_client_behind_what_came_before() {
 
 #[test]
 fn a_servers_reset_that_a_send_sees_first_is_no_eof() {
-    for (fault, reason) in [
-        (Fault::Reset, CloseReason::ServerReset),
-        (Fault::TimedOut, CloseReason::ServerLost),
-        (Fault::Other(5), CloseReason::ServerReset),
-    ] {
+    for (fault, reason) in
+        [(Fault::Reset, CloseReason::ServerReset), (Fault::TimedOut, CloseReason::ServerLost)]
+    {
         let mut bench = relaying();
         bench.from(Client, b"abc");
         let waits = Action::Await(Client, Readiness::HangUp);
@@ -167,6 +165,17 @@ fn a_servers_reset_that_a_send_sees_first_is_no_eof() {
     bench.sent(Server, Err(Fault::Broken));
     let actions = bench.fault(Server, Fault::Reset);
     assert_forwards_reset(&mut bench, &actions, CloseReason::ServerReset);
+}
+
+#[test]
+fn a_send_that_fails_though_the_server_is_there_ends_the_session() {
+    for fault in [Fault::NoMemory, Fault::NoBuffers, Fault::Other(5)] {
+        let mut bench = relaying();
+        bench.from(Client, b"abc");
+        let actions = bench.sent(Server, Err(fault));
+        assert_eq!(actions[0], Action::Release(BUFFER));
+        assert_forwards_reset(&mut bench, &actions[1..], CloseReason::ServerReset);
+    }
 }
 
 #[test]
@@ -206,7 +215,7 @@ fn a_short_send_of_owned_bytes_means_it_broke() {
     bench.from(Server, b"abc");
     bench.sent(Client, Ok(1));
     let actions = bench.sent_all(Client, 1);
-    assert_eq!(actions, closes(Farewell::Orderly, Farewell::Reset));
+    assert_eq!(actions, closes(Farewell::Reset, Farewell::Reset));
 }
 
 #[test]

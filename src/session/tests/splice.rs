@@ -105,7 +105,7 @@ fn a_pipe_that_holds_bytes_is_not_called_empty() {
     bench.step(Event::SplicedIn(Server, Ok(20)));
     let actions = bench.step(Event::SplicedOut(Server, Err(Fault::Reset)));
     assert_eq!(actions[0], Action::ReturnPipe(Server, PipeState::Holding));
-    assert_eq!(actions[1..], closes(Farewell::Orderly, Farewell::Reset));
+    assert_eq!(actions[1..], closes(Farewell::Reset, Farewell::Reset));
 }
 
 #[test]
