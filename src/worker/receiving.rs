@@ -59,8 +59,9 @@ impl<E: Engine> Worker<E> {
         }
         let (is_wanted, has_kept) = (seat.is_wanted(side), seat.has_kept(side));
         match result {
-            Err(Fault::NoBuffers) if is_wanted => self.starve(id, side),
-            Err(Fault::NoBuffers) => {}
+            // Who is about to get what was kept asks again behind it.
+            Err(Fault::NoBuffers) if !is_wanted || has_kept => {}
+            Err(Fault::NoBuffers) => self.starve(id, side),
             Err(Fault::Cancelled) if stream == Stream::Ending => {
                 if is_wanted && !has_kept {
                     self.start_receiving(id, side, Patience::Try);
