@@ -349,7 +349,10 @@ impl ForwardingReset {
                 cx.act(Action::AskUnsent(Side::Client));
                 Next::Stay
             }
-            Event::Unsent(..) | Event::HangUp { side: Side::Client, .. } => Next::To(self.end(cx)),
+            // A mere hang-up says that the client has said EOF too, and still reads.
+            Event::Unsent(..) | Event::HangUp { side: Side::Client, error: true } => {
+                Next::To(self.end(cx))
+            }
             Event::Closed(Side::Server) => {
                 self.server_closed = true;
                 Next::Stay

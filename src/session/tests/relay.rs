@@ -179,6 +179,18 @@ fn a_send_that_fails_though_the_server_is_there_ends_the_session() {
 }
 
 #[test]
+fn a_client_that_has_said_eof_gets_what_came_before_a_servers_reset() {
+    let mut bench = relaying();
+    bench.eof(Server);
+    let error = Event::HangUp { side: Server, error: true };
+    assert_eq!(bench.step(error)[0], Action::Close(Server, Farewell::Reset));
+    assert!(matches!(bench.step(Event::Unsent(Client, Ok(1)))[..], [Action::Deadline { .. }]));
+    assert_eq!(bench.step(Event::HangUp { side: Client, error: false }), []);
+    let actions = bench.step(Event::HangUp { side: Client, error: true });
+    assert_eq!(actions, [Action::NoDeadline, Action::Close(Client, Farewell::Reset)]);
+}
+
+#[test]
 fn a_client_that_never_acknowledges_is_reset_in_time() {
     let mut bench = relaying();
     bench.fault(Server, Fault::Reset);
