@@ -159,7 +159,7 @@ pub(super) fn reset_server(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
 /// Resets the client: the server was reset, and the client is given up that has not got all that
 /// came before.
 pub(super) fn reset_client(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
-    close_as(reason, Farewell::Reset, Farewell::Orderly, cx)
+    close_as(reason, Farewell::Reset, Farewell::Reset, cx)
 }
 
 fn close_as(reason: CloseReason, client: Farewell, server: Farewell, cx: &mut Cx<'_>) -> Phase {

@@ -1,9 +1,10 @@
 //! One edition of the configuration after another, and listening sockets that come and go with
 //! them: what the supervisor would do.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ringway::config::{self, Address, ServerAddress};
+use ringway::config::{self, Address, ProxyVersion, ServerAddress};
 use ringway::edition::Edition;
 use ringway::pool::{Peers, ServerSpec};
 use ringway::random::Random;
@@ -13,28 +14,113 @@ use ringway::worker::{ListenerNumber, Placement, Reload};
 use crate::kernel::World;
 use crate::link::Draws;
 
-/// What a listener does with its clients: its name, how it reads, and what it leads to.
-const KINDS: [(&str, &str); 5] = [
-    ("none", r#""peek": "none", "pool": "raw""#),
-    ("auto", r#""peek": "auto", "pool": "raw""#),
-    ("sid", r#""peek": "http", "pool": "sid""#),
-    ("cookie", r#""peek": "http", "pool": "cookie", "keep_alive": "one_request""#),
-    ("insert", r#""peek": "http", "pool": "insert", "keep_alive": "trust""#),
+/// What the clients of a listener say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    Anything,
+    Hello,
+    Request,
+    /// One of these.
+    Any,
+}
+
+/// What a listener does with its clients.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// How it reads, and what it leads to.
+    rest: &'static str,
+    pub(crate) speech: Speech,
+    /// Clients start with a PROXY header.
+    pub(crate) proxied: bool,
+    /// A connection carries one request.
+    pub(crate) one_request: bool,
+}
+
+const KINDS: [Kind; 10] = [
+    Kind::new("none", r#""peek": "none", "pool": "raw""#, Speech::Anything),
+    Kind::new("auto", r#""peek": "auto", "pool": "raw""#, Speech::Any),
+    Kind::new("tls", r#""peek": "tls", "pool": "source""#, Speech::Hello),
+    Kind::new("behind", r#""peek": "none", "pool": "source""#, Speech::Anything).proxied(),
+    Kind::new("sid", r#""peek": "http", "pool": "sid""#, Speech::Request).one_request(),
+    Kind::new(
+        "cookie",
+        r#""peek": "http", "pool": "cookie", "keep_alive": "one_request""#,
+        Speech::Request,
+    )
+    .one_request(),
+    Kind::new(
+        "insert",
+        r#""peek": "http", "pool": "insert", "keep_alive": "trust""#,
+        Speech::Request,
+    ),
+    Kind::new("header", r#""peek": "http", "pool": "header""#, Speech::Request)
+        .proxied()
+        .one_request(),
+    Kind::new(
+        "query",
+        r#""peek": "http", "pool": "query", "keep_alive": "one_request""#,
+        Speech::Request,
+    )
+    .one_request(),
+    Kind::new(DENIED, r#""peek": "none", "pool": "raw", "deny": ["10.0.0.3"]"#, Speech::Anything),
 ];
 
-/// Pools, with the number that all their servers' addresses have in the second place.
-const POOLS: [(&str, u8, &str); 4] = [
-    ("raw", RAW, r#""balance": "least_conn", "connect_timeout_ms": 300"#),
-    ("sid", 2, r#""sticky": "socketio""#),
-    ("cookie", 3, r#""sticky": { "by": "cookie", "name": "srv", "learn": true }"#),
-    ("insert", 4, r#""sticky": { "by": "insert", "name": "srv", "secret": "secret" }"#),
+/// Some of whose clients are not served.
+pub(crate) const DENIED: &str = "denied";
+
+/// Pools, with the number that all their servers' addresses have in the second place. How they
+/// balance is drawn, and whether they are strict where they say so.
+const POOLS: [(&str, u8, &str); 7] = [
+    ("raw", RAW, r#""connect_timeout_ms": 300"#),
+    ("sid", 2, r#""sticky": { "by": "socketio", STRICT }"#),
+    ("cookie", 3, r#""sticky": { "by": "cookie", "name": "srv", "learn": true, STRICT }"#),
+    ("insert", 4, r#""sticky": { "by": "insert", "name": "srv", "secret": "secret", STRICT }"#),
+    (
+        "header",
+        HEADED_V1,
+        r#""sticky": { "by": "header", "name": "x-user", STRICT },
+        "send_proxy": "v1", "forwarded": "append""#,
+    ),
+    (
+        "query",
+        6,
+        r#""sticky": { "by": "query", "name": "sid", STRICT }, "forwarded": "replace",
+        "connect_tries": 1"#,
+    ),
+    ("source", HEADED_V2, r#""sticky": { "by": "source", STRICT }, "send_proxy": "v2""#),
 ];
 
 /// Whose servers speak anything.
 const RAW: u8 = 1;
+const HEADED_V1: u8 = 5;
+/// These speak anything, too.
+const HEADED_V2: u8 = 7;
+
+const BALANCES: [&str; 4] = ["round_robin", "least_conn", "random_two", "hash"];
 
 /// Servers a pool can have.
-const SERVERS: u64 = 4;
+const SERVERS: u32 = 4;
+
+impl Kind {
+    const fn new(name: &'static str, rest: &'static str, speech: Speech) -> Self {
+        Self { name, rest, speech, proxied: false, one_request: false }
+    }
+
+    const fn proxied(self) -> Self {
+        Self { proxied: true, ..self }
+    }
+
+    const fn one_request(self) -> Self {
+        Self { one_request: true, ..self }
+    }
+
+    /// Of the listener with this name.
+    pub(crate) fn named(name: &str) -> &'static Self {
+        let name = name.trim_end_matches(|char: char| char.is_ascii_digit());
+        KINDS.iter().find(|kind| kind.name == name).expect("a listener of ours")
+    }
+}
 
 /// A listening socket, by its number in the backlog.
 struct Listening {
@@ -72,19 +158,20 @@ impl Editions {
         (0..self.sockets.len()).filter(is_open).collect()
     }
 
-    /// Whether clients of a socket carry any bytes.
-    pub(crate) fn is_raw(&self, socket: usize) -> bool {
-        self.sockets[socket].kind < 2
+    /// What a socket's clients are like.
+    pub(crate) fn kind(&self, socket: usize) -> &'static Kind {
+        &KINDS[self.sockets[socket].kind]
     }
 
-    /// Whether a connection to it carries one request.
-    pub(crate) fn is_one_request(&self, socket: usize) -> bool {
-        [2, 3].contains(&self.sockets[socket].kind)
-    }
-
-    /// Whether this server speaks anything.
-    pub(crate) fn speaks_anything(address: &Address) -> bool {
-        matches!(address, Address::Tcp(tcp) if tcp.to_string().starts_with("10.1."))
+    /// Whether this server speaks anything, and the PROXY header it gets.
+    pub(crate) fn server(address: &Address) -> (bool, Option<ProxyVersion>) {
+        let Address::Tcp(SocketAddr::V4(address)) = address else { unreachable!("addresses only") };
+        match address.ip().octets()[1] {
+            RAW => (true, None),
+            HEADED_V1 => (false, Some(ProxyVersion::V1)),
+            HEADED_V2 => (true, Some(ProxyVersion::V2)),
+            _ => (false, None),
+        }
     }
 
     /// In some worlds ringway ends sessions that nobody else ends; says whether in this one.
@@ -109,7 +196,12 @@ impl Editions {
         self.make(random);
         world.learn(self.peers.from(0));
         let placements = self.placements();
-        placements.into_iter().map(|place| (place, world.listen(place.number.0 as usize))).collect()
+        let listeners = placements
+            .into_iter()
+            .map(|place| (place, world.listen(place.number.0 as usize)))
+            .collect();
+        world.place(self.open());
+        listeners
     }
 
     /// Another one: other servers and weights, some listeners replaced by others of their kind.
@@ -127,6 +219,7 @@ impl Editions {
         let known = self.peers.len();
         self.make(random);
         let peers = self.peers.from(known).to_vec();
+        world.reloads.push_back(self.open());
         Reload { edition: self.current(), peers, placements: self.placements(), arriving }
     }
 
@@ -193,10 +286,12 @@ impl Editions {
             _ => "false".to_owned(),
         };
         let listener = |number: usize| {
-            let (name, rest) = KINDS[self.sockets[number].kind];
+            let Kind { name, rest, proxied, .. } = self.kind(number);
+            let from =
+                if *proxied { r#""accept_proxy": { "from": ["10.0.0.0/16"] }, "# } else { "" };
             let port = number + 1;
-            let limits = &limits[number % limits.len()];
-            format!(r#"{{ "name": "{name}{number}", "bind": "127.0.0.1:{port}", {rest}{limits} }}"#)
+            let rest = format!("{from}{rest}{}", limits[number % limits.len()]);
+            format!(r#"{{ "name": "{name}{number}", "bind": "127.0.0.1:{port}", {rest} }}"#)
         };
         let listeners: Vec<_> = self.open().into_iter().map(listener).collect();
         let timeouts = &self.timeouts;
@@ -207,10 +302,18 @@ impl Editions {
                 .map(|server| {
                     let weight = 1 + random.below(3);
                     let address = format!("10.{number}.0.{}:1", server + 1);
-                    format!(r#"{{ "address": "{address}", "weight": {weight} }}"#)
+                    let is_first = kept.trailing_zeros() == server;
+                    let backup = !is_first && random.one_in(8);
+                    format!(
+                        r#"{{ "address": "{address}", "weight": {weight}, "backup": {backup} }}"#
+                    )
                 })
                 .collect();
-            format!(r#""{name}": {{ {rest}{timeouts}, "servers": [{}] }}"#, servers.join(", "))
+            let balance = BALANCES[random.below(4) as usize];
+            let rest = rest.replace("STRICT", &format!(r#""strict": {}"#, random.one_in(2)));
+            let servers = servers.join(", ");
+            let rest = format!(r#""balance": "{balance}", {rest}{timeouts}"#);
+            format!(r#""{name}": {{ {rest}, "servers": [{servers}] }}"#)
         };
         let pools: Vec<_> = POOLS.iter().map(&mut pool).collect();
         let (listeners, pools) = (listeners.join(", "), pools.join(", "));

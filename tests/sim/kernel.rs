@@ -2,16 +2,19 @@
 //! panics when ringway breaks its side of it.
 
 mod attempts;
+mod calls;
 mod engine;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use ringway::config::Address;
+use ringway::config::{Address, ProxyVersion};
+use ringway::peek::proxy_protocol;
 use ringway::random::Random;
 use ringway::sys::socket::TcpOptions;
 use ringway::sys::{
@@ -21,25 +24,10 @@ use ringway::sys::{
 
 use crate::editions::Editions;
 use crate::link::{Draws, Link};
-use crate::script::Script;
+use crate::machine::{self, Machine, one_of};
+use crate::script::{Script, Tongue};
 
-pub(crate) use engine::Kernel;
-
-/// What one seed makes of the machine.
-pub(crate) struct Machine {
-    pub(crate) buffers: usize,
-    pub(crate) buffer_size: u32,
-    pub(crate) pipe_size: u32,
-    pub(crate) window_max: u64,
-    /// Most bytes of a raw script.
-    pub(crate) bulk: u64,
-    /// One call in so many fails for want of something.
-    pub(crate) shortage: u64,
-    /// One connect in so many fails.
-    pub(crate) refusals: u64,
-    /// What an accept that goes on is said to take at once.
-    pub(crate) accept_burst: usize,
-}
+pub(crate) use engine::{Kernel, client};
 
 /// Who has a ring buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +40,7 @@ enum Holder {
 /// A descriptor of the worker.
 struct Socket {
     link: Option<usize>,
+    session: Option<SessionId>,
     shut: bool,
     /// Its source had no port left.
     spent: bool,
@@ -59,8 +48,22 @@ struct Socket {
 
 impl Socket {
     fn of(link: Option<usize>) -> Self {
-        Self { link, shut: false, spent: false }
+        Self { link, session: None, shut: false, spent: false }
     }
+}
+
+/// Slot and generation.
+pub(crate) type SessionId = (u32, u16);
+
+/// A server, by its number.
+struct Server {
+    speaks_anything: bool,
+    headed: Option<ProxyVersion>,
+    /// For so long of each period it cannot be connected to.
+    down_us: u64,
+    period_us: u64,
+    /// Down, it does not even refuse.
+    is_silent: bool,
 }
 
 /// How a connect will end.
@@ -100,14 +103,25 @@ pub(crate) struct World {
     pub(crate) stopping: bool,
     /// The mailbox is readable.
     pub(crate) rung: bool,
-    /// Whether the server of a peer speaks anything, for those the worker knows.
-    pub(crate) speaks_anything: Vec<bool>,
+    /// Of the peers the worker knows.
+    servers: Vec<Server>,
     /// Listening sockets on their way to the worker.
     pub(crate) sent: VecDeque<i32>,
     pub(crate) links: Vec<Link>,
     pub(crate) backlog: Vec<VecDeque<usize>>,
-    /// Client and server link of each session, by slot and generation.
-    pub(crate) sessions: BTreeMap<(u32, u16), [Option<usize>; 2]>,
+    /// The edition that clients of a listening socket are accepted under, by its number.
+    editions: Vec<u64>,
+    /// Listening sockets that the editions on their way to the worker place.
+    pub(crate) reloads: VecDeque<Vec<usize>>,
+    edition: u64,
+    /// Client and server link of each session.
+    pub(crate) sessions: BTreeMap<SessionId, [Option<usize>; 2]>,
+    /// Sockets each session has open.
+    open: BTreeMap<SessionId, u32>,
+    /// How long the worker would have waited.
+    pub(crate) timeout_us: Option<u64>,
+    /// Turns in a row that it did not wait for, and in which nothing happened.
+    futile: u32,
     sockets: BTreeMap<i32, Socket>,
     next_fd: i32,
     buffers: Vec<Holder>,
@@ -115,6 +129,8 @@ pub(crate) struct World {
     pending: Vec<Pending>,
     /// Over, but the worker has not been told.
     told_later: Vec<(i32, Completion)>,
+    /// Sends the worker has just been told of, and their sessions perhaps not.
+    just_sent: Vec<Token>,
 }
 
 /// Descriptors of listeners start here; the mailbox and the post are below.
@@ -122,6 +138,9 @@ const LISTENERS_AT: i32 = 10;
 pub(crate) const MAILBOX: i32 = LISTENERS_AT - 1;
 pub(crate) const POST: i32 = MAILBOX - 1;
 const SOCKETS_AT: i32 = 100_000;
+
+/// Where clients connect to.
+pub(crate) const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 80);
 
 /// Microseconds a connect may take (`connect_timeout_ms` by default), and some ticks of a timer.
 const CONNECT_MAX_US: u64 = 2_050_000;
@@ -137,16 +156,23 @@ impl World {
             times_out: false,
             stopping: false,
             rung: false,
-            speaks_anything: Vec::new(),
+            servers: Vec::new(),
             sent: VecDeque::new(),
             links: Vec::new(),
             backlog: Vec::new(),
+            editions: Vec::new(),
+            reloads: VecDeque::new(),
+            edition: 0,
             sessions: BTreeMap::new(),
+            open: BTreeMap::new(),
+            timeout_us: None,
+            futile: 0,
             sockets: BTreeMap::new(),
             next_fd: SOCKETS_AT,
             pipes: Vec::new(),
             pending: Vec::new(),
             told_later: Vec::new(),
+            just_sent: Vec::new(),
         }
     }
 
@@ -161,21 +187,62 @@ impl World {
         assert!(self.sockets.insert(fd, Socket::of(None)).is_none());
         if self.backlog.len() <= number {
             self.backlog.resize_with(number + 1, VecDeque::new);
+            self.editions.resize(number + 1, 0);
         }
         Fd::new(fd)
     }
 
+    /// Another edition is in force, of which these sockets are listeners.
+    pub(crate) fn place(&mut self, sockets: Vec<usize>) {
+        self.edition += 1;
+        for socket in sockets {
+            self.editions[socket] = self.edition;
+        }
+    }
+
     /// The worker learns of these addresses.
     pub(crate) fn learn(&mut self, peers: &[Address]) {
-        self.speaks_anything.extend(peers.iter().map(Editions::speaks_anything));
+        for address in peers {
+            let (speaks_anything, headed) = Editions::server(address);
+            let period_us = 10_000 + self.random.below(3_000_000);
+            let flaps = self.machine.flaps && self.random.one_in(2);
+            let down_us = if flaps { self.random.below(period_us) } else { 0 };
+            let is_silent = self.random.one_in(3);
+            let server = Server { speaks_anything, headed, down_us, period_us, is_silent };
+            self.servers.push(server);
+        }
+    }
+
+    /// Sessions that have a socket: at least and at most, since nothing tells yet whether a client
+    /// on whose socket nothing was done waits for a session, or its session for a server's socket.
+    pub(crate) fn live(&self) -> RangeInclusive<u64> {
+        let is_unknown = |socket: &&Socket| socket.link.is_some() && socket.session.is_none();
+        let unknown = self.sockets.values().filter(is_unknown).count();
+        self.open.len() as u64..=(self.open.len() + unknown) as u64
     }
 
     fn server_script(&mut self, peer: PeerId) -> Script {
-        if self.speaks_anything[peer.0 as usize] {
-            Script::raw(&mut self.random, self.now_us, self.machine.bulk)
+        if self.servers[peer.0 as usize].speaks_anything {
+            Script::raw(&mut self.random, self.now_us, &self.machine)
         } else {
-            Script::server(&mut self.random, self.now_us)
+            Script::server(&mut self.random, self.now_us, &self.machine)
         }
+    }
+
+    /// The PROXY header a server gets.
+    pub(crate) fn header(&self, client: &Link, server: &Link) -> Vec<u8> {
+        let mut header = Vec::new();
+        let peer = server.peer.expect("a server has a number");
+        if let Some(version) = self.servers[peer.0 as usize].headed {
+            proxy_protocol::write(version, client.source, Some(HERE), &mut header);
+        }
+        header
+    }
+
+    fn is_short_of_descriptors(&self) -> bool {
+        let sockets = self.sockets.range(SOCKETS_AT..).count();
+        let pipes = self.pipes.iter().flatten().count();
+        sockets + 2 * pipes >= self.machine.descriptors_max
     }
 
     /// Nothing of the worker's is left.
@@ -194,10 +261,23 @@ impl World {
         })
     }
 
-    fn open(&mut self, link: Option<usize>) -> u32 {
+    fn open(&mut self, link: Option<usize>, session: Option<SessionId>) -> u32 {
         self.next_fd += 1;
         self.sockets.insert(self.next_fd, Socket::of(link));
+        if let Some(session) = session {
+            self.belongs(self.next_fd, session);
+        }
         self.next_fd.cast_unsigned()
+    }
+
+    /// Learns whose a socket is.
+    fn belongs(&mut self, fd: i32, session: SessionId) {
+        let known = &mut self.sockets.get_mut(&fd).expect("it is open").session;
+        if known.is_none() {
+            *known = Some(session);
+            *self.open.entry(session).or_default() += 1;
+        }
+        assert_eq!(*known, Some(session), "used by a stranger");
     }
 
     fn socket(&mut self, fd: Fd) -> &mut Socket {
@@ -238,6 +318,7 @@ impl World {
             panic!("{op:?} on a socket that is not connected")
         };
         let session = (token.slot(), token.generation());
+        self.belongs(fd.number(), session);
         let side = match op {
             Op::SpliceOut { .. } => token.side().opposite(),
             _ => token.side(),
@@ -246,16 +327,61 @@ impl World {
         let known = self.links[link].session.get_or_insert(session);
         assert_eq!(*known, session, "{op:?} of a stranger");
         self.sessions.entry(session).or_default()[side as usize] = Some(link);
+        let asks = match op {
+            Op::Receive { patience, .. } => *patience != Patience::Stream,
+            Op::Await { readiness, .. } => *readiness == Readiness::Readable,
+            _ => false,
+        };
+        if asks {
+            self.check_passed_on(session, side, op);
+        }
+    }
+
+    /// Who asks for more has sent all it got: what was received of a side is what was sent to the
+    /// other one, and what is being sent.
+    fn check_passed_on(&self, session: SessionId, from: Side, op: &Op) {
+        let [Some(client), Some(server)] = self.sessions[&session] else { return };
+        let (client, server) = (&self.links[client], &self.links[server]);
+        let is_plain = client.script.tongue == Tongue::Raw;
+        let (from, to, more, less) = match from {
+            Side::Client => {
+                let more = self.header(client, server).len() as u64;
+                (client, server, more, client.script.header as u64)
+            }
+            Side::Server => (server, client, 0, 0),
+        };
+        if !is_plain || to.dead || to.fin_out || to.closed || to.failed {
+            return;
+        }
+        let is_to = |token: Token| {
+            (token.slot(), token.generation(), token.side()) == (session.0, session.1, to.side)
+                && token.kind() == Kind::SendAll
+        };
+        let told_later = self.told_later.iter().map(|(_, completion)| completion.token);
+        let told = told_later.chain(self.just_sent.iter().copied()).any(is_to).then_some(0);
+        let sending = self.pending.iter().find_map(|pending| match &pending.op {
+            Op::SendAll { bytes, .. } if is_to(pending.token) => {
+                Some((bytes.len() - pending.sent) as u64)
+            }
+            _ => None,
+        });
+        let (got, sent) = (from.taken + more, to.given + less);
+        // What comes while the first bytes are being sent waits behind them.
+        match sending.or(told) {
+            Some(left) => assert!(got >= sent + left, "sent, but never received: {from}, {to}"),
+            None => assert_eq!(got, sent, "received, and not sent, {op:?}: {from}, {to}"),
+        }
     }
 
     fn start(&mut self, token: Token, op: Op) -> Submitted {
         self.check(token, &op);
         match op {
             Op::Open { .. } => {
-                if self.random.one_in(self.machine.shortage) {
-                    return Submitted::Done(Err(Fault::NoDescriptors));
+                if let Some(fault) = self.shortage() {
+                    return Submitted::Done(Err(fault));
                 }
-                Submitted::Done(Ok(self.open(None)))
+                let session = (token.slot(), token.generation());
+                Submitted::Done(Ok(self.open(None, Some(session))))
             }
             Op::NextSource { socket, .. } => {
                 let spent = std::mem::take(&mut self.socket(socket).spent);
@@ -265,11 +391,14 @@ impl World {
             }
             Op::Cancel { target } => {
                 let found = self.pending.iter_mut().find(|p| p.token == target);
-                let result = if let Some(pending) = found {
-                    pending.cancelled = true;
-                    Ok(0)
-                } else {
-                    Err(Fault::Refused)
+                let result = match found {
+                    Some(pending) => {
+                        pending.cancelled = true;
+                        // EALREADY: it is on its way, and may still come to its own end.
+                        let is_running = self.random.one_in(4);
+                        if is_running { Err(Fault::from_errno(libc::EALREADY)) } else { Ok(0) }
+                    }
+                    None => Err(Fault::from_errno(libc::ENOENT)),
                 };
                 self.tell(-1, Completion { result, ..over(token, Ok(0)) });
                 Submitted::Pending
@@ -319,14 +448,7 @@ impl World {
     }
 
     fn wait(&mut self, token: Token, op: Op) -> Submitted {
-        let at_us = self.now_us + self.random.below(20_000);
-        let fate = match self.random.below(self.machine.refusals) {
-            0 if self.random.one_in(2) => Fate::Fails { at_us, fault: Fault::Refused },
-            0 if self.random.one_in(2) => Fate::Fails { at_us, fault: Fault::TimedOut },
-            0 if self.random.one_in(2) => Fate::Fails { at_us, fault: Fault::NoPorts },
-            0 => Fate::Silence,
-            _ => Fate::Stands { at_us },
-        };
+        let fate = self.fate(&op);
         self.pending.push(Pending {
             token,
             op,
@@ -338,107 +460,37 @@ impl World {
         Submitted::Pending
     }
 
+    /// How a connect will end; nothing else looks at it.
+    fn fate(&mut self, op: &Op) -> Fate {
+        let at_us = self.now_us + self.random.below(20_000);
+        let Op::Connect { peer, .. } = op else { return Fate::Silence };
+        let server = &self.servers[peer.0 as usize];
+        if self.now_us % server.period_us < server.down_us {
+            if server.is_silent {
+                return Fate::Silence;
+            }
+            return Fate::Fails { at_us, fault: Fault::from_errno(libc::ECONNREFUSED) };
+        }
+        if !self.random.one_in(self.machine.rates.connects) {
+            return Fate::Stands { at_us };
+        }
+        if self.random.one_in(4) {
+            return Fate::Silence;
+        }
+        Fate::Fails { at_us, fault: one_of(machine::CONNECT, &mut self.random) }
+    }
+
+    /// Whether there is no socket or pipe to be had.
+    fn shortage(&mut self) -> Option<Fault> {
+        if self.is_short_of_descriptors() {
+            return Some(Fault::NoDescriptors);
+        }
+        let fails = self.random.one_in(self.machine.rates.shortage);
+        fails.then(|| one_of(machine::SHORTAGE, &mut self.random))
+    }
+
     fn tell(&mut self, fd: i32, completion: Completion) {
         self.told_later.push((fd, completion));
-    }
-
-    fn at_once(&mut self, op: Op) -> Result<u32, Fault> {
-        match op {
-            Op::TakePipe => {
-                if self.random.one_in(self.machine.shortage) {
-                    return Err(Fault::NoDescriptors);
-                }
-                self.pipes.push(Some(VecDeque::new()));
-                Ok(self.pipes.len() as u32 - 1)
-            }
-            Op::ReturnPipe { pipe, empty } => {
-                let held = self.pipes[pipe.0 as usize].take().expect("a pipe is returned once");
-                assert!(!empty || held.is_empty(), "a pipe that holds bytes was called empty");
-                Ok(0)
-            }
-            Op::SpliceIn { socket, pipe, most } => {
-                let (count, inbox) = self.splice_in(socket, most)?;
-                let pipe = self.pipes[pipe.0 as usize].as_mut().expect("the pipe was taken");
-                pipe.extend(inbox);
-                Ok(count)
-            }
-            Op::SpliceOut { pipe, socket, exactly } => {
-                self.splice_out(pipe.0 as usize, socket, exactly)
-            }
-            Op::Unsent { socket } => Ok(self.link(socket).outbox.len() as u32),
-            Op::Shutdown { socket } => {
-                let shut = &mut self.sockets.get_mut(&socket.number()).expect("checked").shut;
-                assert!(!std::mem::replace(shut, true), "EOF is said once");
-                self.link(socket).fin_out = true;
-                Ok(0)
-            }
-            Op::Close { socket, farewell } => {
-                self.close(socket, farewell);
-                Ok(0)
-            }
-            other => unreachable!("{other:?} waits"),
-        }
-    }
-
-    fn splice_in(&mut self, socket: Fd, most: u32) -> Result<(u32, Vec<u8>), Fault> {
-        let count = 1 + self.random.below(u64::from(most)) as usize;
-        let link = self.link(socket);
-        if link.urgent {
-            return if link.fin_in { Ok((0, Vec::new())) } else { Err(Fault::WouldBlock) };
-        }
-        if !link.inbox.is_empty() {
-            let bytes: Vec<u8> = link.inbox.drain(..count.min(link.inbox.len())).collect();
-            return Ok((bytes.len() as u32, bytes));
-        }
-        link.end().unwrap_or(Err(Fault::WouldBlock)).map(|()| (0, Vec::new()))
-    }
-
-    fn splice_out(&mut self, pipe: usize, socket: Fd, exactly: u32) -> Result<u32, Fault> {
-        let held = self.pipes[pipe].as_ref().expect("the pipe was taken").len();
-        assert_eq!(held, exactly as usize, "exactly what the pipe holds");
-        assert!(!self.sockets[&socket.number()].shut, "a splice behind EOF");
-        let count = 1 + self.random.below(held as u64 * 2) as usize;
-        let swallows = held > 1 && self.random.one_in(4);
-        let link = self.link(socket);
-        if link.dead {
-            let fault = link.failure();
-            if !swallows || fault == Fault::Broken {
-                return Err(fault);
-            }
-            // It came between two segments of one splice, which tells of those that went.
-            let lost = self.pipes[pipe].as_mut().expect("as above").drain(..count.min(held - 1));
-            return Ok(lost.len() as u32);
-        }
-        let count = count.min(link.room()).min(held);
-        if count == 0 {
-            return Err(Fault::WouldBlock);
-        }
-        let bytes = self.pipes[pipe].as_mut().expect("as above").drain(..count);
-        let bytes: Vec<u8> = bytes.collect();
-        self.link(socket).outbox.extend(bytes);
-        Ok(count as u32)
-    }
-
-    fn close(&mut self, socket: Fd, farewell: Farewell) {
-        let number = socket.number();
-        let waits = |p: &Pending| socket_of(&p.op).map_or(-1, Fd::number) == number;
-        if let Some(pending) = self.pending.iter().find(|p| waits(p)) {
-            panic!("closed while {:?} is pending", pending.op);
-        }
-        if let Some((_, late)) = self.told_later.iter().find(|(on, _)| *on == number) {
-            panic!("closed while {late:?} is on its way");
-        }
-        let socket = self.sockets.remove(&number).expect("checked");
-        let Some(link) = socket.link else { return };
-        let link = &mut self.links[link];
-        link.closed = true;
-        let ended = link.inbox.is_empty() && (link.fin_in || link.dead);
-        assert!(farewell != Farewell::Ended || ended, "called ended before its EOF");
-        if farewell == Farewell::Reset || !link.inbox.is_empty() {
-            link.reset_by_us();
-        } else {
-            link.fin_out = true;
-        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! One TCP connection of the simulated network: what is under way on it, and what each end saw.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use ringway::random::Random;
-use ringway::sys::{Fault, Side};
+use ringway::sys::{Fault, PeerId, Side};
 
+use crate::machine::{END, one_of};
 use crate::script::{Ending, Script, Tongue};
 
 /// Poll mask bits (poll(2)).
@@ -20,6 +22,12 @@ pub(crate) struct Link {
     pub(crate) one_request: bool,
     /// Slot and generation of the session, once an operation has told.
     pub(crate) session: Option<(u32, u16)>,
+    /// A server's number.
+    pub(crate) peer: Option<PeerId>,
+    /// Where ringway believes a client to be: its own address, or that in its PROXY header.
+    pub(crate) source: Option<SocketAddr>,
+    /// Accepted when this edition was in force, or the listener's last; 0: not accepted.
+    pub(crate) edition: u64,
 
     /// From the peer, not yet received.
     pub(crate) inbox: VecDeque<u8>,
@@ -33,6 +41,11 @@ pub(crate) struct Link {
     pub(crate) outbox: VecDeque<u8>,
     pub(crate) window: usize,
     pub(crate) fin_out: bool,
+    /// Bytes ringway has received from the peer, and sent to it.
+    pub(crate) taken: u64,
+    pub(crate) given: u64,
+    /// When the peer last got a byte.
+    pub(crate) progress_us: u64,
     /// ringway has closed its descriptor.
     pub(crate) closed: bool,
 
@@ -42,6 +55,12 @@ pub(crate) struct Link {
     pub(crate) error: Option<Fault>,
     /// The reset came from the peer.
     pub(crate) reset_by_peer: bool,
+    /// What the peer's reset, or a call that failed though the connection stands, was told as.
+    pub(crate) fault: Option<Fault>,
+    /// A call of ringway's has failed though the connection stands.
+    pub(crate) failed: bool,
+    /// The kernel did not tell what is unsent.
+    pub(crate) unlooked: bool,
 
     /// Everything the peer has said and seen.
     pub(crate) said: Vec<u8>,
@@ -60,6 +79,9 @@ impl Link {
             script,
             one_request: false,
             session: None,
+            peer: None,
+            source: None,
+            edition: 0,
             inbox: VecDeque::new(),
             inbox_max: 1 + random.below(window_max) as usize,
             fin_in: false,
@@ -67,10 +89,16 @@ impl Link {
             outbox: VecDeque::new(),
             window,
             fin_out: false,
+            taken: 0,
+            given: 0,
+            progress_us: 0,
             closed: false,
             dead: false,
             error: None,
             reset_by_peer: false,
+            fault: None,
+            failed: false,
+            unlooked: false,
             said: Vec::new(),
             got: Vec::new(),
             got_fin: false,
@@ -86,6 +114,18 @@ impl Link {
 
     pub(crate) fn is_http(&self) -> bool {
         matches!(self.script.tongue, Tongue::Request { .. })
+    }
+
+    /// ringway was told that it failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.reset_by_peer || self.failed
+    }
+
+    /// A call of ringway's fails, though the connection stands.
+    pub(crate) fn fail(&mut self, fault: Fault) -> Fault {
+        self.failed = true;
+        self.fault.get_or_insert(fault);
+        fault
     }
 
     pub(crate) fn is_readable(&self) -> bool {
@@ -125,6 +165,7 @@ impl Link {
     fn reset_by_peer(&mut self, fault: Fault) {
         self.dead = true;
         self.reset_by_peer = true;
+        self.fault = Some(fault);
         self.error = Some(if self.fin_in && fault == Fault::Reset { Fault::Broken } else { fault });
         self.outbox.clear();
     }
@@ -144,23 +185,30 @@ impl Link {
             return false;
         }
         let mut happened = false;
-        if finish.is_some() || self.script.stalled_until_us <= now_us {
-            happened |= self.deliver(random);
+        let reads = finish.is_some() || self.closed || self.script.stalled_until_us <= now_us;
+        if reads {
+            happened |= self.deliver(now_us, random);
         }
         if !self.dead && !self.closed {
-            happened |= self.speak(random, finish);
+            if self.script.reset_at_us <= now_us {
+                self.reset_by_peer(one_of(END, random));
+                happened = true;
+            } else {
+                happened |= self.speak(random, finish);
+            }
         }
         self.changed |= happened;
         happened
     }
 
-    fn deliver(&mut self, random: &mut Random) -> bool {
+    fn deliver(&mut self, now_us: u64, random: &mut Random) -> bool {
         if !self.outbox.is_empty() {
             if self.fin_in && self.script.ending == Ending::Close {
                 // Bytes for a socket that was closed.
                 self.reset_by_peer(Fault::Reset);
                 return true;
             }
+            self.progress_us = now_us;
             let count = 1 + random.below(self.outbox.len() as u64 * 2) as usize;
             self.got.extend(self.outbox.drain(..count.min(self.outbox.len())));
             self.script.answer(&self.got, random);
@@ -177,8 +225,7 @@ impl Link {
         let left = self.script.bytes.len() - self.said.len();
         let reset_now = self.script.reset_at.is_some_and(|at| self.said.len() >= at);
         if reset_now && random.one_in(4) {
-            let fault = if random.one_in(4) { Fault::TimedOut } else { Fault::Reset };
-            self.reset_by_peer(fault);
+            self.reset_by_peer(one_of(END, random));
             return true;
         }
         if self.fin_in {

@@ -7,16 +7,22 @@
 mod editions;
 mod kernel;
 mod link;
+mod machine;
 mod proof;
+mod records;
 mod script;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::thread;
 
+use ringway::log::Batch;
 use ringway::pool::Pool;
 use ringway::random::Random;
 use ringway::session::CloseReason;
@@ -24,25 +30,18 @@ use ringway::sys::mailbox::Mailbox;
 use ringway::sys::{Fd, Side};
 use ringway::worker::{Order, Records, Setup, Shared, Worker};
 
-use editions::Editions;
-use kernel::{Kernel, MAILBOX, Machine, POST, World};
+use editions::{Editions, Speech};
+use kernel::{HERE, Kernel, MAILBOX, POST, World, client};
 use link::{Draws, Link};
+use machine::Machine;
 use script::Script;
 
-fn machine(random: &mut Random) -> Machine {
-    let is_bulk = random.one_in(32);
-    let buffers_max = if random.one_in(2) { 1 } else { 8 };
-    Machine {
-        buffers: 1 + random.below(buffers_max) as usize,
-        buffer_size: 16 << random.below(if is_bulk { 9 } else { 5 }),
-        pipe_size: 64 << random.below(if is_bulk { 12 } else { 5 }),
-        window_max: if is_bulk { 2 << 20 } else { 16 << random.below(8) },
-        bulk: if is_bulk { 3 << 20 } else { 20_000 },
-        shortage: 4 + random.below(60),
-        refusals: 2 + random.below(20),
-        accept_burst: random.below(20) as usize,
-    }
-}
+/// Batches of records between two turns: one for each session, at most.
+const RECORDS_MAX: usize = 1024;
+
+/// Turns after which a worker without sessions must wait for ever: each lasts until a timer, or
+/// for a fifth of a second, and no deadline is further away than a minute.
+const ASLEEP_TURNS: u32 = 5_000;
 
 /// One worker in its world.
 struct Simulation {
@@ -54,12 +53,14 @@ struct Simulation {
     reloads: u64,
     orders: Sender<Order>,
     arrivals: u64,
+    /// What the worker said of sessions that ended.
+    records: Receiver<Batch>,
 }
 
 impl Simulation {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let machine = machine(&mut random);
+        let machine = Machine::new(&mut random);
         let mut world = World::new(random.next(), machine);
         let mut editions = Editions::default();
         world.times_out = editions.time_out(&mut random);
@@ -67,7 +68,7 @@ impl Simulation {
         let edition = editions.current();
         let shared = Arc::new(Shared::new(Arc::clone(&edition), 1));
         let world = Rc::new(RefCell::new(world));
-        let (sender, _) = sync_channel(1);
+        let (sender, records) = sync_channel(RECORDS_MAX);
         let (orders_to, orders) = channel();
         let sessions_max = 1 + random.below(60) as usize;
         let sessions_max = if random.one_in(2) { 1 + sessions_max / 16 } else { sessions_max };
@@ -85,7 +86,8 @@ impl Simulation {
         let worker = Worker::new(Kernel::new(Rc::clone(&world)), Arc::clone(&shared), setup);
         let arrivals = 1 + random.below(80);
         let reloads = if random.one_in(2) { 0 } else { 4 + random.below(200) };
-        Self { world, shared, worker, editions, reloads, orders: orders_to, arrivals }
+        let orders = orders_to;
+        Self { world, shared, worker, editions, reloads, orders, arrivals, records }
     }
 
     /// Lets somebody in, now and then many at once.
@@ -104,14 +106,27 @@ impl Simulation {
         let open = self.editions.open();
         for _ in 0..count {
             let listener = open[world.random.below(open.len() as u64) as usize];
-            let (random, now_us) = (&mut world.random, world.now_us);
-            let script = if self.editions.is_raw(listener) {
-                Script::raw(random, now_us, world.machine.bulk)
-            } else {
-                Script::request(random, now_us)
+            let kind = self.editions.kind(listener);
+            let (random, now_us, machine) = (&mut world.random, world.now_us, &world.machine);
+            let speech = match kind.speech {
+                Speech::Any => {
+                    [Speech::Anything, Speech::Hello, Speech::Request][random.below(3) as usize]
+                }
+                speech => speech,
             };
-            let mut link = Link::new(Side::Client, script, random, world.machine.window_max);
-            link.one_request = self.editions.is_one_request(listener);
+            let script = match speech {
+                Speech::Hello => Script::hello(random, now_us, machine),
+                Speech::Request => Script::request(random, now_us, machine),
+                _ => Script::raw(random, now_us, machine),
+            };
+            let mut link = Link::new(Side::Client, script, random, machine.window_max);
+            link.one_request = kind.one_request;
+            link.progress_us = now_us;
+            if kind.proxied {
+                let is_told = !random.one_in(8);
+                link.source = is_told.then(|| client(world.links.len()));
+                link.script.come_from(link.source, HERE, random);
+            }
             world.links.push(link);
             world.backlog[listener].push_back(world.links.len() - 1);
         }
@@ -121,9 +136,21 @@ impl Simulation {
         for _ in 0..count {
             self.arrive();
             self.reload();
-            self.worker.turn().expect("the simulated kernel never fails");
-            proof::check(&mut self.world.borrow_mut());
+            self.turn();
         }
+    }
+
+    fn turn(&mut self) {
+        self.worker.turn().expect("the simulated kernel never fails");
+        let world = &mut *self.world.borrow_mut();
+        proof::check(world);
+        for batch in self.records.try_iter() {
+            for record in &batch.records {
+                records::check(record, &batch.edition, world);
+            }
+        }
+        let live = self.shared.counters[0].accepted() - self.closed();
+        assert!(world.live().contains(&live), "accepted == live + Σ closed: {live}, {world}");
     }
 
     /// Brings another edition now and then, and has listeners closed that have run empty.
@@ -170,7 +197,7 @@ impl Simulation {
                 let idle = self.world.borrow().backlog.iter().all(VecDeque::is_empty);
                 if idle && self.arrivals == 0 && self.world.borrow().is_quiet() {
                     proof::check_finished(&self.world.borrow());
-                    return;
+                    return self.fall_asleep();
                 }
                 self.turns(1);
             }
@@ -182,6 +209,17 @@ impl Simulation {
             self.closed(),
             self.world.borrow()
         );
+    }
+
+    /// Nobody lives: the worker soon waits for nothing but clients.
+    fn fall_asleep(&mut self) {
+        for _ in 0..ASLEEP_TURNS {
+            if self.world.borrow().timeout_us.is_none() {
+                return;
+            }
+            self.turn();
+        }
+        panic!("a timer goes on for the dead: {:?}", self.world.borrow().timeout_us);
     }
 
     /// The worker is stopped, at once or after a while; the last act is emptiness.
@@ -207,18 +245,22 @@ impl Simulation {
             if drains {
                 self.reload();
             }
-            self.worker.turn().expect("the simulated kernel never fails");
+            self.turn();
         }
         assert!(self.worker.is_over(), "the worker does not stop: {}", self.world.borrow());
         self.world.borrow().assert_empty();
         let closed = self.closed();
         assert_eq!(self.shared.counters[0].accepted(), closed, "accepted == Σ closed");
-        drop((self.worker, self.shared));
+        drop((self.worker, self.shared, self.records));
         let current = self.editions.current();
         for edition in self.editions.all {
             assert!(edition.admission.is_empty(), "sessions that ended are counted");
             for server in edition.pools.iter().flat_map(Pool::servers) {
                 assert_eq!(server.live(), 0, "{server:?} counts sessions that ended");
+            }
+            for pool in &edition.pools {
+                pool.sweep(u64::MAX / 2);
+                assert_eq!(pool.learned(), 0, "keys are held by sessions that ended");
             }
             let expected = 1 + usize::from(edition.number == current.number);
             assert_eq!(Arc::strong_count(&edition), expected, "an old edition is still kept");
@@ -252,15 +294,28 @@ fn no_seed_breaks_the_worker() {
         Some(seed) => seed..seed + 1,
         None => 0..number("SIM_SEEDS").unwrap_or(256),
     };
-    let mut sessions = 0;
-    for seed in seeds {
-        match catch_unwind(AssertUnwindSafe(|| simulate(seed))) {
-            Ok(ended) => sessions += ended,
-            Err(panic) => {
-                eprintln!("SIM_SEED={seed} replays this");
-                resume_unwind(panic);
+    let (next, sessions) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
+    let try_seeds = || {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= seeds.end {
+                break;
             }
+            match catch_unwind(AssertUnwindSafe(|| simulate(seed))) {
+                Ok(ended) => sessions.fetch_add(ended, Relaxed),
+                Err(panic) => {
+                    next.store(seeds.end, Relaxed);
+                    eprintln!("SIM_SEED={seed} replays this");
+                    resume_unwind(panic);
+                }
+            };
         }
-    }
-    eprintln!("{sessions} sessions");
+    };
+    // A seed is one thread's from beginning to end, so that it means the same everywhere.
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(try_seeds);
+        }
+    });
+    eprintln!("{} sessions", sessions.into_inner());
 }

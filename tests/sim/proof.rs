@@ -22,9 +22,10 @@ pub(crate) fn check(world: &mut World) {
             continue;
         };
         let where_from = || format!("session {session:?}: {client}, {server}");
-        check_bytes(client, server, &where_from);
+        let header = world.header(client, server);
+        check_bytes(client, server, &header, &where_from);
         if !world.stopping && !world.times_out {
-            check_eof(client, server, &where_from);
+            check_eof(client, server, &header, &where_from);
         }
     }
     world.links.iter_mut().for_each(|link| link.changed = false);
@@ -37,16 +38,18 @@ fn check_unserved(client: &Link) {
     assert_eq!(client.got[..seen], answer[..seen], "only an answer comes from nobody");
 }
 
-fn check_bytes(client: &Link, server: &Link, where_from: &dyn Fn() -> String) {
+fn check_bytes(client: &Link, server: &Link, header: &[u8], where_from: &dyn Fn() -> String) {
     let up = expected_up(client, server);
-    assert!(is_prefix(&server.got, up, client.is_http()), "to the server: {}", where_from());
+    let (headed, got) = server.got.split_at(header.len().min(server.got.len()));
+    assert!(header.starts_with(headed), "the PROXY header: {}", where_from());
+    assert!(is_prefix(got, up, client.is_http()), "to the server: {}", where_from());
     let down = &server.said;
     assert!(is_prefix(&client.got, down, client.is_http()), "to the client: {}", where_from());
 }
 
 /// What a server may get of what its client said.
 fn expected_up<'a>(client: &'a Link, server: &Link) -> &'a [u8] {
-    let said = &client.said[..];
+    let said = client.said.get(client.script.header..).unwrap_or_default();
     match client.script.tongue {
         Tongue::Request { len, websocket } if client.one_request => {
             let agreed = websocket
@@ -87,11 +90,12 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// EOF comes only behind the last byte of whoever said it.
-fn check_eof(client: &Link, server: &Link, where_from: &dyn Fn() -> String) {
+fn check_eof(client: &Link, server: &Link, header: &[u8], where_from: &dyn Fn() -> String) {
     if server.got_fin && !server.reset_by_peer {
         assert!(client.fin_in, "the server was told of an EOF: {}", where_from());
-        let wanted = expected_up(client, server);
-        assert!(has_all(&server.got, wanted, client.is_http()), "lost going up: {}", where_from());
+        let (got, wanted) = (server.got.get(header.len()..), expected_up(client, server));
+        let is_whole = got.is_some_and(|got| has_all(got, wanted, client.is_http()));
+        assert!(is_whole, "lost going up: {}", where_from());
     }
     if client.got_fin && !client.reset_by_peer {
         assert!(server.fin_in, "the client was told of an EOF: {}", where_from());
@@ -125,6 +129,7 @@ impl fmt::Display for Link {
             (self.got_fin, "saw EOF"),
             (self.got_reset, "saw reset"),
             (self.reset_by_peer, "reset"),
+            (self.failed, "failed a call"),
             (self.closed, "closed"),
         ] {
             if is {

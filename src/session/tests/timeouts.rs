@@ -188,7 +188,7 @@ fn a_client_that_never_takes_what_came_before_its_servers_reset_is_reset() {
     bench.sent(Client, Ok(1));
     bench.from(Client, b"abc");
     bench.sent(Server, Err(Fault::Reset));
-    let resets = closes(Farewell::Reset, Farewell::Orderly);
+    let resets = closes(Farewell::Reset, Farewell::Reset);
     let gives_up = (0..9).any(|_| look(&mut bench, 1_000, [9, 0]).ends_with(&resets));
     assert!(gives_up, "it waits for ever");
     assert_ends(&mut bench, CloseReason::HalfClosed);

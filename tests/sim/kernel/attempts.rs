@@ -10,6 +10,9 @@ impl World {
             let result = if sent > 0 { Ok(sent) } else { Err(Fault::Cancelled) };
             return Attempt::Over(over(token, result));
         }
+        if let Some(over) = self.attempt_fails(pending) {
+            return Attempt::Over(over);
+        }
         match &pending.op {
             Op::Accept { listener, once } => self.accept(token, *listener, *once),
             Op::Connect { socket, .. } => self.connect(token, *socket, pending),
@@ -60,15 +63,47 @@ impl World {
         }
     }
 
+    /// What stands may fail all the same: receives, sends and polls for want of memory.
+    fn attempt_fails(&mut self, pending: &Pending) -> Option<Completion> {
+        let rates = self.machine.rates;
+        let (rate, errnos, socket) = match &pending.op {
+            Op::Receive { socket, .. } if self.link(*socket).is_readable() => {
+                (rates.receives, machine::CALL, *socket)
+            }
+            Op::Send { socket, .. } => (rates.sends, machine::SEND, *socket),
+            // Why it broke behind the first bytes is not told.
+            Op::SendAll { socket, .. } if pending.sent == 0 => {
+                (rates.sends, machine::SEND, *socket)
+            }
+            // At every look, of which there are many.
+            Op::Await { socket, .. } | Op::AwaitRoom { socket } => {
+                (rates.polls.saturating_mul(16), machine::CALL, *socket)
+            }
+            Op::AwaitMail { .. } => {
+                let fails = self.random.one_in(rates.polls.saturating_mul(256));
+                let fault = one_of(machine::CALL, &mut self.random);
+                return fails.then(|| over(pending.token, Err(fault)));
+            }
+            _ => return None,
+        };
+        let fault = self.call_fails(socket, rate, errnos)?;
+        Some(over(pending.token, Err(fault)))
+    }
+
     fn accept(&mut self, token: Token, listener: Fd, once: bool) -> Attempt {
         assert!(self.sockets.contains_key(&listener.number()), "accept on a closed descriptor");
         let number = (listener.number() - LISTENERS_AT) as usize;
-        if !self.stopping && self.random.one_in(self.machine.shortage * 4) {
-            let fault = if self.random.one_in(2) { Fault::NoDescriptors } else { Fault::Aborted };
+        // A descriptor is taken before anybody is looked for.
+        if self.is_short_of_descriptors() {
+            return Attempt::Over(over(token, Err(Fault::NoDescriptors)));
+        }
+        if !self.stopping && self.random.one_in(self.machine.rates.accepts) {
+            let fault = one_of(machine::ACCEPT, &mut self.random);
             return Attempt::Over(over(token, Err(fault)));
         }
         let Some(link) = self.backlog[number].pop_front() else { return Attempt::NotYet };
-        let completion = over(token, Ok(self.open(Some(link))));
+        self.links[link].edition = self.editions[number];
+        let completion = over(token, Ok(self.open(Some(link), None)));
         if once || !self.stopping && self.random.one_in(16) {
             return Attempt::Over(completion);
         }
@@ -83,6 +118,8 @@ impl World {
                 let window_max = self.machine.window_max;
                 let mut link = Link::new(Side::Server, script, &mut self.random, window_max);
                 link.session = Some((token.slot(), token.generation()));
+                link.peer = Some(peer);
+                link.progress_us = self.now_us;
                 self.links.push(link);
                 let link = self.links.len() - 1;
                 self.sockets.get_mut(&socket.number()).expect("it is open").link = Some(link);
@@ -112,6 +149,7 @@ impl World {
         for (place, byte) in memory[buffer].iter_mut().zip(link.inbox.drain(..count)) {
             *place = byte;
         }
+        link.taken += count as u64;
         link.urgent = false;
         let unread = !link.inbox.is_empty() || link.fin_in;
         self.buffers[buffer] = Holder::Worker;
@@ -134,6 +172,7 @@ impl World {
         if count == 0 || none {
             return Err(Fault::WouldBlock);
         }
+        link.given += count as u64;
         link.outbox.extend(&bytes[..count]);
         Ok(count as u32)
     }
@@ -193,6 +232,7 @@ impl World {
     pub(super) fn hand_over(&mut self, into: &mut Vec<Completion>) {
         let all = self.told_later.len() as u64;
         let count = if self.random.one_in(3) { self.random.below(all + 1) } else { all };
+        self.just_sent.clear();
         for _ in 0..count {
             let any = self.random.below(self.told_later.len() as u64) as usize;
             let (fd, Completion { token, buffer, .. }) = self.told_later[any];
@@ -204,6 +244,9 @@ impl World {
             let (_, completion) = self.told_later.remove(at);
             if completion.token.kind() == Kind::Send {
                 self.buffers[completion.token.buffer().0 as usize] = Holder::Worker;
+            }
+            if completion.token.kind() == Kind::SendAll {
+                self.just_sent.push(completion.token);
             }
             into.push(completion);
         }

@@ -2,6 +2,16 @@
 
 use super::*;
 
+/// Turns in which nothing happens and for which nobody waits: more than sessions can have left to
+/// do for each other.
+const FUTILE_MAX: u32 = 10_000;
+
+/// The address of a client, by its number.
+pub(crate) fn client(number: usize) -> SocketAddr {
+    let port = u16::try_from(number).expect("few clients");
+    SocketAddr::from(([10, 0, 0, (port % 7) as u8], port))
+}
+
 /// The memory of ring buffers is here, since it is lent out.
 pub(crate) struct Kernel {
     pub(crate) world: Rc<RefCell<World>>,
@@ -35,6 +45,13 @@ impl Engine for Kernel {
         let mut world = self.world.borrow_mut();
         let happened = world.look(&mut self.memory);
         world.now_us += world.random.below(2_000);
+        world.timeout_us = timeout_us;
+        let is_futile = !happened && world.told_later.is_empty() && timeout_us == Some(0);
+        world.futile = if is_futile { world.futile + 1 } else { 0 };
+        assert!(world.futile < FUTILE_MAX, "the worker never rests: {world}");
+        if world.machine.jumps && world.random.one_in(512) {
+            world.now_us += world.random.below(600_000_000);
+        }
         if !happened && world.told_later.is_empty() {
             // Nobody is doing anything: time passes to the next deadline, or somebody's nap ends.
             let nap_us = 200_000;
@@ -73,16 +90,29 @@ impl Engine for Kernel {
     }
 
     fn client_address(&mut self, socket: Fd) -> Option<SocketAddr> {
-        let port = socket.number() as u16;
-        Some(SocketAddr::from(([10, 0, 0, (port % 7) as u8], port)))
+        let world = &mut *self.world.borrow_mut();
+        let number = world.sockets[&socket.number()].link.expect("a client's");
+        let is_told = !world.links[number].dead || world.random.one_in(2);
+        let address = is_told.then(|| client(number));
+        let link = &mut world.links[number];
+        if address.is_none() && link.script.header > 0 {
+            // It is in no network, so its header is not believed, and whatever it says is no HTTP.
+            (link.source, link.script.header, link.script.tongue) = (None, 0, Tongue::Raw);
+        }
+        // A header may have said more.
+        link.source = link.source.or(address);
+        address
     }
 
     fn local_address(&mut self, _: Fd) -> Option<SocketAddr> {
-        Some(SocketAddr::from(([10, 0, 0, 1], 80)))
+        Some(HERE)
     }
 
     fn adopt(&mut self, peers: &[Address], _: TcpOptions) -> io::Result<()> {
-        self.world.borrow_mut().learn(peers);
+        let world = &mut *self.world.borrow_mut();
+        world.learn(peers);
+        let placed = world.reloads.pop_front().expect("it was sent");
+        world.place(placed);
         Ok(())
     }
 
