@@ -45,9 +45,9 @@ lint: tools ## formatting, clippy and rustdoc, all without a warning
 sim: tools ## SEEDS (10,000) seeds of the simulated kernel; SIM_SEED=17 replays one
 	SIM_SEEDS=$(SEEDS) $(CARGO) test --profile fast --locked --test sim -- --nocapture
 
-loom: tools ## every interleaving of the counts that all workers share
+loom: tools ## every interleaving of what all workers share
 	RUSTFLAGS="--cfg ringway_loom" CARGO_TARGET_DIR=$(TARGET)/loom \
-		$(CARGO) test --profile loom --locked --lib pool::counts
+		$(CARGO) test --profile loom --locked --lib loom_tests
 
 # Installs a cargo command of one version, built the quick way: it runs for seconds.
 cargo_tool = "$(TARGET)/tools/bin/$(1)" --version 2>/dev/null | grep -qx '$(1) $(2)' || \

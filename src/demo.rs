@@ -17,7 +17,8 @@ use tokio::runtime;
 
 use crate::config::{
     Address, Balance, Config, EngineChoice, Forwarded, KeepAlive, Listener, LoopbackCongestion,
-    Peek, Pool, PoolIndex, Routes, Server, ServerAddress, Sticky, TcpKeepAlive, Timeouts, Workers,
+    OnDown, Peek, Pool, PoolIndex, Routes, Server, ServerAddress, Sticky, TcpKeepAlive, Timeouts,
+    Workers,
 };
 
 /// Servers started: the page shows this many, by these names.
@@ -93,6 +94,10 @@ pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
         connect_timeout_ms: 2_000,
         connect_tries: 3,
         timeouts: Timeouts::default(),
+        health: None,
+        eject: None,
+        slow_start_ms: 0,
+        on_down: OnDown::Keep,
     };
     Config {
         workers: Workers::Auto,

@@ -31,11 +31,11 @@ use crate::sys::{
 };
 use crate::timer::Wheel;
 use accepting::{Listener, Waiting};
-use orders::Draining;
+use orders::{Departure, Draining};
 use seat::Seat;
 use shared::LocalEdition;
 
-pub use orders::{ListenerNumber, Order, Placement, Reload};
+pub use orders::{ListenerNumber, Order, Orders, Placement, Reload, ServerDown};
 pub use shared::Shared;
 
 /// What a worker starts with.
@@ -113,6 +113,8 @@ pub struct Worker<E: Engine> {
     /// Whoever is accepted all the same is closed.
     stopped: bool,
     draining: Option<Draining>,
+    /// Sessions that are closed since their servers are down.
+    departures: Vec<Departure>,
     /// Receives that found no buffer, in order.
     starved: VecDeque<(SlotId, Side)>,
     /// Sides whose session has asked for what was kept for it.
@@ -211,6 +213,7 @@ impl<E: Engine> Worker<E> {
             ending: false,
             stopped: false,
             draining: None,
+            departures: Vec::new(),
             starved: VecDeque::new(),
             kept: VecDeque::new(),
             records: Vec::with_capacity(RECORDS_BATCH),
@@ -266,6 +269,7 @@ impl<E: Engine> Worker<E> {
         self.serve_kept();
         self.expire();
         self.close_some();
+        self.close_departing();
         self.resume_accepting();
         if !self.records.is_empty()
             && (self.records.len() >= RECORDS_BATCH
@@ -287,7 +291,8 @@ impl<E: Engine> Worker<E> {
         let timer_at = self.wheel.next_ms().map(|at_ms| at_ms * 1000);
         let close_at = self.draining.as_ref().map(|draining| draining.next_us(self.now_us));
         let admission_at = self.next_admission_us();
-        let at_us = [records_at, accept_at, timer_at, close_at, admission_at];
+        let departs_at = self.departures.iter().map(|departure| departure.next_us).min();
+        let at_us = [records_at, accept_at, timer_at, close_at, admission_at, departs_at];
         let at_us = at_us.into_iter().flatten().min()?;
         Some(at_us.saturating_sub(self.now_us))
     }
@@ -548,7 +553,7 @@ impl<E: Engine> Worker<E> {
                 self.engine.submit(token(id, Kind::Cancel, side), op);
             }
         }
-        let about = seat.session.leave(&seat.edition.pools, self.now_us / 1000);
+        let about = seat.session.leave(reason, &seat.edition.pools, self.now_us);
         self.shared.counters[self.number].close(reason);
         let admission = &seat.edition.admission;
         admission.leave(about.listener, self.number);

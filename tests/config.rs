@@ -241,6 +241,8 @@ fn one_mistake_in_a_pool_is_one_line() {
         pools(&format!("\"a\": {{{keys}}}"))
     };
     let attributes = r#"{"by": "insert", "name": "s", "secret": "k", "attributes": "Pth=/"}"#;
+    let http = |keys: &str| with(&format!(r#""health": {{"check": "http", {keys}}}"#));
+    let unix = r#""a": {"servers": ["unix:/x"], "health": {"check": "tcp", "port": 1}}"#;
     assert_one_line(vec![
         (pools(r#""a": 7"#), "pools.a", "must be an object, is 7"),
         (pools(r#""a": {"servers": []}"#), "pools.a.servers", "at least one server"),
@@ -268,6 +270,19 @@ fn one_mistake_in_a_pool_is_one_line() {
         (with(r#""send_proxy": true"#), "pools.a.send_proxy", "one of \"v1\", \"v2\""),
         (with(r#""sticky": "soketio""#), "pools.a.sticky", "did you mean \"socketio\"?"),
         (with(r#""sticky": "cookie""#), "pools.a.sticky", "needs a name: {\"by\": \"cookie\""),
+        (with(r#""health": true"#), "pools.a.health", "must be false or an object, is true"),
+        (with(r#""health": {}"#), "pools.a.health.check", "is missing"),
+        (http(r#""status": ["2xx"]"#), "pools.a.health.status[0]", "\"200-399\""),
+        (http(r#""status": [99]"#), "pools.a.health.status[0]", "must be 100 to 599, is 99"),
+        (http(r#""status": []"#), "pools.a.health.status", "at least one"),
+        (http(r#""path": "health""#), "pools.a.health.path", "must be a path"),
+        (http(r#""host": "a b""#), "pools.a.health.host", "must be a host"),
+        (http(r#""body": """#), "pools.a.health.body", "must not be empty"),
+        (pools(unix), "pools.a.health.port", "server unix:/x has no port"),
+        (with(r#""eject": {"max_ms": 1000}"#), "pools.a.eject.max_ms", "at least base_ms"),
+        (with(r#""on_down": "close""#), "pools.a.on_down", "must be \"keep\""),
+        (with(r#""on_down": {}"#), "pools.a.on_down.close_per_s", "is missing"),
+        (with(r#""on_down": 7"#), "pools.a.on_down", "\"keep\" or {\"close_per_s\": NUMBER}"),
         (sticky(r#"{"by": "cooky"}"#), "pools.a.sticky.by", "did you mean \"cookie\"?"),
         (sticky(r#"{"by": "query"}"#), "pools.a.sticky.name", "is missing"),
         (sticky(r#"{"by": "header", "name": "a b"}"#), "pools.a.sticky.name", "a token"),
@@ -380,12 +395,20 @@ fn a_cookie_with_insert_is_an_inserted_cookie() {
 #[test]
 fn what_is_probably_not_meant_is_a_warning() {
     let trust = file("\"keep_alive\": \"trust\"", &pool("\"forwarded\": \"append\""));
+    let with = |keys: &str| file(r#""deny": []"#, &pool(keys));
     let unused = r#""a": {"servers": ["b:1"]}, "b": {"servers": ["b:1"]}"#;
     let rows = [
         (file("\"pool\": \"a\"", unused), "pools.b"),
         (sticky(r#"{"by": "insert", "name": "s"}"#), "pools.a.sticky.secret"),
         (sticky(r#"{"by": "cookie", "name": "s", "ttl_s": 9}"#), "pools.a.sticky.ttl_s"),
         (trust, "listeners[0].keep_alive"),
+        (with(r#""health": {"check": "tcp", "path": "/x"}"#), "pools.a.health.path"),
+        (
+            with(r#""health": {"check": "tcp", "interval_ms": 500}"#),
+            "pools.a.health.fast_interval_ms",
+        ),
+        (with(r#""slow_start_ms": 9, "eject": false"#), "pools.a.slow_start_ms"),
+        (with(r#""on_down": {"close_per_s": 9}"#), "pools.a.on_down"),
     ];
     for (text, place) in rows {
         let warnings = config::parse(&text).unwrap().warnings;

@@ -63,7 +63,7 @@ pub(crate) fn life(criterion: &mut Criterion) {
             ring.receive(&mut session, Side::Client, &[]);
             ring.receive(&mut session, Side::Server, &[]);
             assert_eq!(ring.ended.take(), Some(CloseReason::ClientClosed));
-            session.leave(&ring.pools, NOW_US / 1000);
+            session.leave(CloseReason::ClientClosed, &ring.pools, NOW_US);
         });
     });
 }

@@ -249,9 +249,9 @@ impl<'d> Machine<'d> {
             Action::Close(side, _) => self.close(side),
             Action::Deadline { at_ms } => self.deadline_ms = Some(at_ms),
             Action::NoDeadline => self.deadline_ms = None,
-            Action::End(_) => {
+            Action::End(reason) => {
                 let session = self.session.take().expect("it ends once");
-                session.leave(&self.pools, self.now_us / 1000);
+                session.leave(reason, &self.pools, self.now_us);
             }
             splicing => self.splice(splicing),
         }

@@ -11,12 +11,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::file_health::{EjectFile, HealthFile, OnDownFile, eject};
 use super::limits::{
     ACCEPT_RATE_PER_S, ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES,
     COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HALF_CLOSED_TIMEOUT_MS,
     HEAD_MAX_BYTES, IDLE_S, IDLE_TIMEOUT_MS, INTERVAL_S, IPV4_PREFIX, IPV6_PREFIX,
     MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_CONNECTIONS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
-    PER_SOURCE_COUNT, PROBES, SOCKETIO_PATH, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT, WORKER_COUNT,
+    PER_SOURCE_COUNT, PROBES, SLOW_START_MS, SOCKETIO_PATH, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT,
+    WORKER_COUNT,
 };
 use super::{Balance, EngineChoice, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
@@ -268,6 +270,21 @@ pub(super) struct PoolFile {
     #[schemars(range(min = MAX_AGE_JITTER_PERCENT.min, max = MAX_AGE_JITTER_PERCENT.max))]
     #[schemars(default = "whole::<{ MAX_AGE_JITTER_PERCENT.default }>")]
     pub(super) max_age_jitter_percent: u32,
+    /// Checks that take a server down and bring it up again; `false`: none are made.
+    #[schemars(default)]
+    pub(super) health: OrFalse<HealthFile>,
+    /// Leaves a server out for a while after failed connects or early resets in a row; `false`:
+    /// never.
+    #[schemars(default = "eject")]
+    pub(super) eject: OrFalse<EjectFile>,
+    /// Milliseconds over which a server that has come up gets its whole share.
+    #[schemars(range(min = SLOW_START_MS.min, max = SLOW_START_MS.max))]
+    #[schemars(default = "whole::<{ SLOW_START_MS.default }>")]
+    pub(super) slow_start_ms: u32,
+    /// What becomes of the sessions of a server that checks declare down: `keep` them, or close
+    /// so many a second.
+    #[schemars(default)]
+    pub(super) on_down: OnDownFile,
 }
 
 /// An address, or an object with more to say.
@@ -534,6 +551,10 @@ impl Default for PoolFile {
             half_closed_timeout_ms: half_closed_timeout_ms(),
             max_age_ms: max_age_ms(),
             max_age_jitter_percent: MAX_AGE_JITTER_PERCENT.default,
+            health: OrFalse::default(),
+            eject: eject(),
+            slow_start_ms: SLOW_START_MS.default,
+            on_down: OnDownFile::default(),
         }
     }
 }
@@ -581,7 +602,7 @@ fn half_closed_timeout(generator: &mut SchemaGenerator) -> Schema {
     switched::<{ HALF_CLOSED_TIMEOUT_MS.min }, { HALF_CLOSED_TIMEOUT_MS.max }>(generator)
 }
 
-fn whole<const N: u32>() -> u32 {
+pub(super) fn whole<const N: u32>() -> u32 {
     N
 }
 

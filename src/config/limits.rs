@@ -66,6 +66,34 @@ pub(super) const HALF_CLOSED_TIMEOUT_MS: Switched = Switched::new(1_000..=LONG_M
 pub(super) const MAX_AGE_MS: Switched = Switched::new(1_000..=LONG_MS, None);
 /// Sessions that began together come back spread over a tenth of their age.
 pub(super) const MAX_AGE_JITTER_PERCENT: Whole = Whole::new(0..=100, 10);
+/// Twice within the time in which people notice; 2,000 servers are then 400 checks a second.
+pub(super) const CHECK_INTERVAL_MS: Whole = Whole::new(100..=3_600_000, 5_000);
+/// A server that seems to change is looked at more often, so that three checks take two seconds.
+pub(super) const CHECK_FAST_INTERVAL_MS: Whole = Whole::new(50..=3_600_000, 1_000);
+/// As long as one connect may take.
+pub(super) const CHECK_TIMEOUT_MS: Whole = Whole::new(10..=600_000, 2_000);
+/// Several balancers that were started together soon check at different times.
+pub(super) const CHECK_JITTER_PERCENT: Whole = Whole::new(0..=50, 10);
+/// One good check may be luck.
+pub(super) const CHECK_RISE: Whole = Whole::new(1..=100, 2);
+/// One bad check may be bad luck, and so may two.
+pub(super) const CHECK_FALL: Whole = Whole::new(1..=100, 3);
+/// Status codes of HTTP (RFC 9110 section 15).
+pub(super) const CHECK_STATUS: Whole = Whole::new(100..=599, 200);
+/// TCP ports; no default, the server's own is taken.
+pub(super) const PORT: Whole = Whole::new(1..=65_535, 0);
+/// Failures in a row; a client is sent on after each, so they cost time and nothing else.
+pub(super) const EJECT_FAILURES: Whole = Whole::new(1..=1_000, 3);
+/// A process that is started again is back by then.
+pub(super) const EJECT_BASE_MS: Whole = Whole::new(1_000..=3_600_000, 5_000);
+/// A server that comes back is noticed within minutes, however long it was gone.
+pub(super) const EJECT_MAX_MS: Whole = Whole::new(1_000..=86_400_000, 300_000);
+/// Where more than half of all servers fail, it is rarely they who are at fault.
+pub(super) const EJECT_MAX_PERCENT: Whole = Whole::new(0..=100, 50);
+/// Off; what has to warm up its caches needs half a minute or so.
+pub(super) const SLOW_START_MS: Whole = Whole::new(0..=3_600_000, 0);
+/// Sessions of a server that is down; no default, they are kept unless this is given.
+pub(super) const CLOSE_PER_S: Whole = Whole::new(1..=1_000_000, 100);
 /// Share of connections; smooth weighted round robin lays its schedule out ahead.
 pub(super) const WEIGHT: Whole = Whole::new(1..=256, 1);
 /// Socket.IO notices a dead peer after 45 s (ping interval plus timeout); this is well beyond it.
@@ -94,5 +122,9 @@ pub(super) const ACCOUNT: Whole = Whole::new(0..=u32::MAX - 1, 0);
 
 /// Sent with an inserted cookie: for the whole site, out of reach of scripts, kept on links here.
 pub(super) const COOKIE_ATTRIBUTES: &str = "Path=/; HttpOnly; SameSite=Lax";
+/// What a check asks for where nothing else is said.
+pub(super) const CHECK_PATH: &str = "/";
+/// Status codes of a server that works: redirects do, errors do not.
+pub(super) const CHECK_STATUSES: &str = "200-399";
 /// Where Socket.IO serves unless told otherwise.
 pub(super) const SOCKETIO_PATH: &str = "/socket.io/";

@@ -9,8 +9,10 @@ mod tree;
 
 // From tree to configuration as written.
 mod file;
+mod file_health;
 mod limits;
 mod read;
+mod read_health;
 
 // From there to the one in force.
 mod resolve;
@@ -26,6 +28,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -324,6 +327,14 @@ pub struct Pool {
     pub connect_tries: u8,
     /// How long its sessions may last.
     pub timeouts: Timeouts,
+    /// How servers are checked; `None`: they are not.
+    pub health: Option<Health>,
+    /// When a server is left out for a while because sessions had no luck with it.
+    pub eject: Option<Eject>,
+    /// Milliseconds over which a server that has come up gets its whole share; 0: at once.
+    pub slow_start_ms: u32,
+    /// What becomes of the sessions of a server that checks declare down.
+    pub on_down: OnDown,
 }
 
 /// What ends a session that relays; `None`: off.
@@ -348,6 +359,72 @@ impl Default for Timeouts {
             max_age_jitter_percent: limits::MAX_AGE_JITTER_PERCENT.default as u8,
         }
     }
+}
+
+/// Checks that are made beside all sessions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// What is looked at.
+    pub check: Check,
+    /// Milliseconds from the start of a check to that of the next.
+    pub interval_ms: u32,
+    /// The same from the first check that contradicts what is known until that is decided.
+    pub fast_interval_ms: u32,
+    /// Milliseconds for all of one check.
+    pub timeout_ms: u32,
+    /// Percent by which an interval may be longer or shorter.
+    pub jitter_percent: u8,
+    /// Checks in a row that bring a server up.
+    pub rise: u8,
+    /// Checks in a row that take a server down.
+    pub fall: u8,
+    /// Instead of the server's own.
+    pub port: Option<u16>,
+    /// Checks start with a PROXY header that says they are nobody's connection.
+    pub send_proxy: Option<ProxyVersion>,
+}
+
+/// What a check looks at.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Check {
+    /// Whether it can be connected to.
+    Tcp,
+    /// The answer to a GET.
+    Http {
+        /// Path, perhaps with a query.
+        path: String,
+        /// Host header; `None`: the server's address.
+        host: Option<String>,
+        /// Status codes that are right.
+        status: Vec<RangeInclusive<u16>>,
+        /// What the start of the body must contain.
+        body: Option<String>,
+    },
+}
+
+/// When a server is ejected, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Eject {
+    /// Failed connects in a row, or early resets in a row.
+    pub failures: u32,
+    /// Milliseconds the first time; twice as long each time it happens again soon.
+    pub base_ms: u32,
+    /// Milliseconds at most.
+    pub max_ms: u32,
+    /// Percent of the pool's weight beyond which ejections count for nothing.
+    pub max_percent: u8,
+}
+
+/// What becomes of the sessions of a server that checks declare down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDown {
+    /// Nothing.
+    Keep,
+    /// They are closed.
+    Close {
+        /// So many a second, over all workers.
+        per_s: u32,
+    },
 }
 
 /// One server as configured.

@@ -18,6 +18,7 @@ use super::limits::{
     WORKER_COUNT,
 };
 use super::problem::{Place, Report, suggestion};
+use super::read_health;
 use super::tree::{Fields, Node, list, number, texts, word};
 use super::{Balance, EngineChoice, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
@@ -44,7 +45,8 @@ const STICKY: &[(&str, StickyWord)] = &[
     ("source", StickyWord::Source),
     ("socketio", StickyWord::SocketIo),
 ];
-const SEND_PROXY: &[(&str, ProxyVersion)] = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+pub(super) const SEND_PROXY: &[(&str, ProxyVersion)] =
+    &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
 const FORWARDED: &[(&str, ForwardedFile)] = &[
     ("x-forwarded-for", ForwardedFile::XForwardedFor),
     ("append", ForwardedFile::Append),
@@ -149,7 +151,7 @@ fn workers(node: &Node, place: &Place, report: &mut Report) -> Option<WorkersFil
 }
 
 /// A setting that may be `false`.
-fn or_false<T>(
+pub(super) fn or_false<T>(
     node: &Node,
     place: &Place,
     report: &mut Report,
@@ -322,6 +324,7 @@ fn pool(node: &Node, place: Place, report: &mut Report) -> PoolFile {
     pool.max_age_ms = switched(&mut fields, "max_age_ms", MAX_AGE_MS, report);
     pool.max_age_jitter_percent =
         fields.whole("max_age_jitter_percent", MAX_AGE_JITTER_PERCENT, report);
+    read_health::pool(&mut fields, &mut pool, report);
     fields.finish(report);
     pool
 }

@@ -183,7 +183,12 @@ fn full_json_is_at_its_defaults() {
             };
             let example = match key.as_str() {
                 // Shown by example; nothing but an example can show their own keys.
-                "routes" | "accept_proxy" | "max_connections_per_source" | "sticky" => {
+                "routes"
+                | "accept_proxy"
+                | "max_connections_per_source"
+                | "sticky"
+                | "health"
+                | "on_down" => {
                     written.is_object() || written.as_array().is_some_and(|list| !list.is_empty())
                 }
                 // Optional only in a file with one pool.

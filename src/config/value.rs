@@ -3,6 +3,7 @@
 //! Each either gives the value or says what is allowed instead. Looks nothing up.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -234,6 +235,38 @@ pub(super) fn request_path(written: &str) -> Result<(), String> {
     Err(format!("must be a path such as \"/socket.io/\", is {written:?}"))
 }
 
+/// What a request asks for: a path, perhaps with a query.
+pub(super) fn request_target(written: &str) -> Result<(), String> {
+    let legal = |b: u8| b.is_ascii_graphic() && b != b'#';
+    if written.starts_with('/') && written.bytes().all(legal) {
+        return Ok(());
+    }
+    Err(format!("must be a path such as \"/health\" or \"/health?full=1\", is {written:?}"))
+}
+
+/// The value of a Host header.
+pub(super) fn host_field(written: &str) -> Result<(), String> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
+    if !written.is_empty() && written.bytes().all(legal) {
+        return Ok(());
+    }
+    Err(format!("must be a host, perhaps with a port, is {written:?}"))
+}
+
+/// `204`, or `200-399` with both ends.
+pub(super) fn status_range(written: &str) -> Result<RangeInclusive<u16>, String> {
+    let code = |text: &str| {
+        let is_number = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
+        let code = if is_number { text.parse().ok() } else { None };
+        code.filter(|code| (100..=599).contains(code))
+    };
+    let (from, to) = written.split_once('-').unwrap_or((written, written));
+    match (code(from), code(to)) {
+        (Some(from), Some(to)) if from <= to => Ok(from..=to),
+        _ => Err(format!("must be a status code or a range such as \"200-399\", is {written:?}")),
+    }
+}
+
 /// An ALPN protocol name.
 pub(super) fn alpn(written: &str) -> Result<(), String> {
     if (1..=ALPN_MAX_BYTES).contains(&written.len()) {
@@ -357,6 +390,23 @@ mod tests {
         for written in ["10.0.0.1:80", "10.0.0.0/8", "0.0.0.0", "::", "224.0.0.1", "eth0", ""] {
             assert!(source_address(written).is_err(), "{written}");
         }
+    }
+
+    #[test]
+    fn status_codes() {
+        assert_eq!(status_range("204"), Ok(204..=204));
+        assert_eq!(status_range("200-399"), Ok(200..=399));
+        for written in ["", "20", "99", "600", "399-200", "200-", "-200", "+20", "200 - 299"] {
+            assert!(status_range(written).is_err(), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_a_check_asks_for() {
+        assert!(request_target("/health?full=1").is_ok() && request_target("/a b").is_err());
+        assert!(request_target("health").is_err() && request_target("/a\r\nb").is_err());
+        assert!(host_field("[::1]:80").is_ok() && host_field("a.b:80").is_ok());
+        assert!(host_field("").is_err() && host_field("a\r\nb").is_err());
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl Group {
         }
     }
 
+    /// How many it has.
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     /// The server that owns a place, whatever its load.
     pub(super) fn owner(&self, place: u64) -> Option<ServerIndex> {
         self.ring.from(place).next()
@@ -74,7 +79,9 @@ impl Group {
         turn: Turn,
         passes: impl Fn(ServerIndex) -> bool,
     ) -> Option<ServerIndex> {
-        let chosen = self.schedule.next_where(self.cursor(turn), passes)?;
+        // Members are few beside turns: no walk through all of those to find that nobody passes.
+        let anybody = self.members.iter().any(|&member| passes(member));
+        let chosen = anybody.then(|| self.schedule.next_where(self.cursor(turn), passes))??;
         reserve(servers, chosen);
         Some(chosen)
     }
@@ -91,12 +98,10 @@ impl Group {
         let (before, behind) =
             self.members.split_at(self.members.partition_point(|&member| member < first));
         let members = behind.iter().chain(before).copied().filter(|&member| passes(member));
-        let counts = members.clone().map(|member| {
+        counts::reserve_least(members.map(|member| {
             let server = &servers[usize::from(member.0)];
-            (&server.state.count, server.weight)
-        });
-        let position = counts::reserve_least(counts)?;
-        members.clone().nth(position)
+            (member, &server.state.count, server.weight)
+        }))
     }
 
     /// The less loaded of two drawn by weight.

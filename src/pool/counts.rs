@@ -1,7 +1,7 @@
 //! How many sessions each server has: reserve, commit, release, exact over all workers.
 //!
 //! Lock-free and never waits; knows nothing of why a server was chosen. Every interleaving:
-//! `RUSTFLAGS="--cfg ringway_loom" cargo test --release --lib pool::counts`.
+//! `RUSTFLAGS="--cfg ringway_loom" cargo test --release --lib loom_tests`.
 //!
 //! Every access is relaxed: each count stands alone, nothing else is published through it, and a
 //! read-modify-write always acts on the newest value of its own word.
@@ -77,29 +77,30 @@ impl Count {
 }
 
 /// Reserves a place at the candidate with the fewest live sessions per weight and returns its
-/// position; `None` without candidates. Of equals, the first wins.
+/// name; `None` without candidates. Of equals, the first wins. Who is a candidate may change from
+/// one look to the next.
 ///
 /// Exact under concurrency: the others were read before the exchange and can only have gained
 /// sessions by other choices since, while the exchange proves the chosen count unchanged. An
 /// exchange that fails means another worker got through, so somebody always makes progress.
-pub(super) fn reserve_least<'c, C>(candidates: C) -> Option<usize>
+pub(super) fn reserve_least<'c, N: Copy, C>(candidates: C) -> Option<N>
 where
-    C: Iterator<Item = (&'c Count, u16)> + Clone,
+    C: Iterator<Item = (N, &'c Count, u16)> + Clone,
 {
     loop {
-        let mut least: Option<(usize, &Count, u32, u16)> = None;
-        for (position, (count, weight)) in candidates.clone().enumerate() {
+        let mut least: Option<(N, &Count, u32, u16)> = None;
+        for (name, count, weight) in candidates.clone() {
             let live = count.live();
             let better = least.is_none_or(|(_, _, its_live, its_weight)| {
                 is_lighter((live, weight), (its_live, its_weight))
             });
             if better {
-                least = Some((position, count, live, weight));
+                least = Some((name, count, live, weight));
             }
         }
-        let (position, count, live, _) = least?;
+        let (name, count, live, _) = least?;
         if count.reserve_if(live) {
-            return Some(position);
+            return Some(name);
         }
     }
 }
@@ -120,7 +121,8 @@ mod loom_tests {
     }
 
     fn least(counts: &[Count]) -> usize {
-        reserve_least(counts.iter().map(|count| (count, 1))).expect("there are candidates")
+        reserve_least(counts.iter().enumerate().map(|(at, count)| (at, count, 1)))
+            .expect("there are candidates")
     }
 
     #[test]
@@ -189,7 +191,8 @@ mod tests {
     use super::*;
 
     fn least(counts: &[(Count, u16)]) -> Option<usize> {
-        reserve_least(counts.iter().map(|(count, weight)| (count, *weight)))
+        let candidates = counts.iter().enumerate();
+        reserve_least(candidates.map(|(at, (count, weight))| (at, count, *weight)))
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! `sticky` reads the key of a connection (`tokens` and `learned` say where it leads), `balance`
 //! places what has none (`schedule` and `ring` are computed ahead), `counts` are the sessions of
-//! each server, exact over all workers.
+//! each server, exact over all workers. `health` is what checks and sessions say of a server, and
+//! `usable` who may be chosen for that.
 //!
 //! No socket, no clock, no dice: time comes in as `now_ms`, randomness as `random`. One pool is
 //! shared by all workers; nothing waits except for the lock of a learned key's shard.
@@ -10,10 +11,11 @@
 //! A session's way: [`Pool::key`], [`Pool::pick`] (which reserves), connect, then
 //! [`Pool::commit`], and in any case [`Pool::release`] once, and [`Pool::let_go`] for every
 //! [`LearnedKey`] it was given. After a failed connect it picks again, with the server in
-//! [`Tried`].
+//! [`Tried`]. What it says of its server's health: [`Pool::failed`], [`Pool::served`].
 
 mod balance;
 mod counts;
+mod health;
 mod learned;
 mod peers;
 mod ring;
@@ -26,6 +28,7 @@ mod succession_tests;
 mod tests;
 mod tokens;
 mod tried;
+mod usable;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -39,12 +42,15 @@ use balance::{Group, Turn};
 use learned::Found;
 use server::State;
 use sticky::{Leads, Rule};
+use usable::Candidates;
 
+pub use health::{Checks, Failure, Standing, Verdict};
 pub use learned::LearnedKey;
 pub use peers::Peers;
 pub use server::{Server, ServerSpec};
 pub use sticky::{Key, KeyKind};
 pub use tried::Tried;
+pub use usable::{Condition, Panic};
 
 /// A position in [`Pool::servers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -135,7 +141,7 @@ impl Pool {
         peers: &mut Peers,
         seed: u64,
     ) -> Self {
-        let servers = successors(before, &spec.sticky, servers, peers);
+        let servers = successors(before, spec, servers, peers);
         assert!(servers.len() <= usize::from(u16::MAX), "a ServerIndex has 16 bits");
         let rule = Rule::new(&spec.sticky, &servers, before.map(|before| &before.rule), seed);
         let with_ring = rule.hashes() || spec.balance == Balance::Hash;
@@ -186,7 +192,7 @@ impl Pool {
     }
 
     /// Chooses a server that is not in `tried` and reserves it, by the key if it leads anywhere,
-    /// else by balance.
+    /// else by balance. Who is not up is chosen only for want of anybody else.
     ///
     /// A learned cookie the table does not know is balanced, even in a strict pool: the client
     /// would otherwise be refused for as long as it keeps the cookie.
@@ -201,13 +207,14 @@ impl Pool {
         random: u64,
         now_ms: u64,
     ) -> Result<Pick, NoPick> {
-        let untried = |server| !tried.contains(server);
+        let candidates = Candidates::new(self, tried, random, now_ms);
+        let usable = |server| candidates.is_usable(server);
         let kept = match key.leads {
             Leads::Nowhere => None,
-            Leads::Place(place) => return self.pick_place(place, tried),
-            Leads::Server(server) => Some(untried(server).then_some((server, None))),
+            Leads::Place(place) => return self.pick_place(place, &candidates),
+            Leads::Server(server) => Some(usable(server).then_some((server, None))),
             Leads::Astray => Some(None),
-            Leads::Learned(hash) => match self.hold(hash, now_ms, untried) {
+            Leads::Learned(hash) => match self.hold(hash, now_ms, usable) {
                 Found::Held(server, key) => Some(Some((server, Some(key)))),
                 Found::Nothing if key.kind == KeyKind::Cookie => None,
                 Found::Nothing | Found::Refused => Some(None),
@@ -223,13 +230,49 @@ impl Pool {
             None => How::Balanced,
         };
         let turn = if key.kind == KeyKind::Handshake { Turn::Handshake } else { Turn::Other };
-        let server = self.balance(turn, client, tried, random).ok_or(NoPick::NoServer)?;
+        let server = self.balance(turn, client, &candidates, random).ok_or(NoPick::NoServer)?;
         Ok(Pick { server, how, held: None })
     }
 
     /// The reserved server is connected.
     pub fn commit(&self, server: ServerIndex) {
-        self.server(server).state.count.commit();
+        let state = &self.server(server).state;
+        state.count.commit();
+        state.health.connected();
+    }
+
+    /// The session on a server has got something from it, or has ended in good order.
+    pub fn served(&self, server: ServerIndex) {
+        self.server(server).state.health.served();
+    }
+
+    /// A session had no luck with a server, which may eject it. The only server of a pool is never
+    /// ejected: nobody could take its place.
+    pub fn failed(&self, server: ServerIndex, failure: Failure, now_ms: u64) {
+        let others = self.primaries.len() + self.backups.len() > 1;
+        if let Some(rule) = self.spec.eject.as_ref().filter(|_| others) {
+            self.server(server).state.health.failed(failure, now_ms, rule);
+        }
+    }
+
+    /// Checks have come to a verdict about a server.
+    pub fn judge(&self, server: ServerIndex, verdict: Verdict, now_ms: u64) {
+        let health = &self.server(server).state.health;
+        match verdict {
+            Verdict::Up => health.bring_up(now_ms),
+            Verdict::Down => health.take_down(),
+        }
+    }
+
+    /// What ejected a server the last time, and for how many milliseconds.
+    pub fn ejection(&self, server: ServerIndex) -> Option<(Failure, u64)> {
+        let health = &self.server(server).state.health;
+        match (health.standing(), &self.spec.eject) {
+            (Standing::Ejected { times, .. }, Some(rule)) => {
+                Some((health.cause(), health::length_ms(times, rule)))
+            }
+            _ => None,
+        }
     }
 
     /// The session on a reserved server is over, or its connect failed.
@@ -275,17 +318,20 @@ impl Pool {
     }
 
     /// By consistent hash, never bent by load: the owner of the place, then the next around.
-    fn pick_place(&self, place: u64, tried: &Tried) -> Result<Pick, NoPick> {
-        let untried = |server| !tried.contains(server);
+    fn pick_place(&self, place: u64, candidates: &Candidates<'_>) -> Result<Pick, NoPick> {
+        let usable = |server| candidates.is_usable(server);
+        let left = |server| candidates.is_left(server);
         let owner = self.primaries.owner(place).or_else(|| self.backups.owner(place));
         let owner = owner.ok_or(NoPick::NoServer)?;
-        let (server, how) = if untried(owner) {
+        let (server, how) = if usable(owner) {
             (owner, How::Kept)
         } else if self.spec.strict {
             return Err(NoPick::KeyLost);
         } else {
-            let next = self.primaries.owner_where(place, untried);
-            let next = next.or_else(|| self.backups.owner_where(place, untried));
+            let next = self.primaries.owner_where(place, usable);
+            let next = next.or_else(|| self.backups.owner_where(place, usable));
+            let next = next.or_else(|| self.primaries.owner_where(place, left));
+            let next = next.or_else(|| self.backups.owner_where(place, left));
             (next.ok_or(NoPick::NoServer)?, How::Redispatched)
         };
         self.server(server).state.count.reserve();
@@ -296,22 +342,32 @@ impl Pool {
         &self,
         turn: Turn,
         client: Option<IpAddr>,
-        tried: &Tried,
+        candidates: &Candidates<'_>,
         random: u64,
     ) -> Option<ServerIndex> {
         let servers = &*self.servers;
-        let untried = |server| !tried.contains(server);
-        let choose = |group: &Group| match (self.spec.balance, client) {
-            (Balance::RoundRobin, _) | (Balance::Hash, None) => {
-                group.round_robin(servers, turn, untried)
-            }
-            (Balance::LeastConn, _) => group.least_conn(servers, turn, untried),
-            (Balance::RandomTwo, _) => group.random_two(servers, random, untried),
-            (Balance::Hash, Some(client)) => {
-                group.bounded_hash(servers, sticky::source(client), untried)
-            }
-        };
-        choose(&self.primaries).or_else(|| choose(&self.backups))
+        let choose =
+            |group: &Group, passes: &dyn Fn(ServerIndex) -> bool| match (self.spec.balance, client)
+            {
+                (Balance::RoundRobin, _) | (Balance::Hash, None) => {
+                    group.round_robin(servers, turn, passes)
+                }
+                (Balance::LeastConn, _) => group.least_conn(servers, turn, passes),
+                (Balance::RandomTwo, _) => group.random_two(servers, random, passes),
+                (Balance::Hash, Some(client)) => {
+                    group.bounded_hash(servers, sticky::source(client), passes)
+                }
+            };
+        let (primaries, backups) = (&self.primaries, &self.backups);
+        let admitted = |server| candidates.is_admitted(server);
+        let usable = |server| candidates.is_usable(server);
+        let left = |server| candidates.is_left(server);
+        choose(primaries, &admitted)
+            .or_else(|| choose(primaries, &usable))
+            .or_else(|| choose(backups, &admitted))
+            .or_else(|| choose(backups, &usable))
+            .or_else(|| choose(primaries, &left))
+            .or_else(|| choose(backups, &left))
     }
 
     /// A key that leads to a server which is no longer here counts as refused.
@@ -346,24 +402,30 @@ impl Pool {
 /// gone and still needed.
 fn successors(
     before: Option<&Pool>,
-    sticky: &config::Sticky,
+    spec: &config::Pool,
     specs: Vec<ServerSpec>,
     peers: &mut Peers,
 ) -> Box<[Server]> {
     let mut uses: HashMap<String, u32> = HashMap::new();
     specs.iter().for_each(|spec| *uses.entry(spec.id.clone()).or_default() += 1);
     let known = |peer| before.and_then(|before| Some(before.server(before.by_peer(peer)?)));
-    let server = |spec: ServerSpec| {
+    let server = |server: ServerSpec| {
         // Every one of them, so that their order means nothing.
-        let is_unique = uses.get(&spec.id) == Some(&1);
-        let id = if is_unique { spec.id } else { format!("{}@{}", spec.id, spec.address) };
-        let ServerSpec { address, weight, backup, .. } = spec;
+        let ServerSpec { address, id, weight, backup } = server;
+        let is_unique = uses.get(&id) == Some(&1);
+        let id = if is_unique { id } else { format!("{id}@{address}") };
         let peer = peers.number(&address);
         let state = known(peer).map_or_else(|| Arc::new(State::new()), |s| Arc::clone(&s.state));
+        if spec.health.is_none() {
+            state.health.bring_up(0);
+        }
+        if spec.eject.is_none() {
+            state.health.forget_ejection();
+        }
         Server { address, peer, id: id.into(), weight, backup, leaving: false, state }
     };
     let mut servers: Vec<Server> = specs.into_iter().map(server).collect();
-    let Some(before) = before.filter(|before| before.rule.outlasts(sticky)) else {
+    let Some(before) = before.filter(|before| before.rule.outlasts(&spec.sticky)) else {
         return servers.into();
     };
     let stays: Vec<PeerId> = servers.iter().map(|server| server.peer).collect();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::counts::Count;
+use super::health::{Health, Standing};
 use crate::config::Address;
 use crate::sys::PeerId;
 
@@ -41,11 +42,12 @@ pub struct Server {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) count: Count,
+    pub(super) health: Health,
 }
 
 impl State {
     pub(super) fn new() -> Self {
-        Self { count: Count::new() }
+        Self { count: Count::new(), health: Health::new() }
     }
 }
 
@@ -58,6 +60,11 @@ impl Server {
     /// Connects that succeeded since start.
     pub fn total(&self) -> u64 {
         self.state.count.total()
+    }
+
+    /// What checks and sessions have come to say of it.
+    pub fn standing(&self, now_ms: u64) -> Standing {
+        self.state.health.standing().by(now_ms)
     }
 
     /// The same when it is no longer in the file.

@@ -1,5 +1,7 @@
 //! A pool as sessions see it.
 
+mod health;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 
@@ -23,6 +25,10 @@ fn pool_of(balance: Balance, sticky: Sticky, strict: bool, servers: &[(&str, u16
         connect_timeout_ms: 2_000,
         connect_tries: 3,
         timeouts: Timeouts::default(),
+        health: None,
+        eject: None,
+        slow_start_ms: 0,
+        on_down: config::OnDown::Keep,
     };
     let server = |(&(id, weight, backup), port): (&(&str, u16, bool), u16)| ServerSpec {
         address: Address::Tcp(([127, 0, 0, 1], port).into()),

@@ -44,6 +44,8 @@ pub enum CloseReason {
     Denied,
     /// The client's network has as many sessions as it may have.
     SourceLimit,
+    /// Checks have declared the server down, and the pool closes its sessions.
+    ServerDown,
     /// No server could be connected to.
     ConnectFailed,
     /// The key names a server that is not there, and the pool is strict.
@@ -56,7 +58,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ClientClosed,
         Self::ServerClosed,
         Self::ClientReset,
@@ -75,6 +77,7 @@ impl CloseReason {
         Self::ProxyMalformed,
         Self::Denied,
         Self::SourceLimit,
+        Self::ServerDown,
         Self::ConnectFailed,
         Self::KeyLost,
         Self::Exhausted,
@@ -113,6 +116,7 @@ impl CloseReason {
             Self::ProxyMalformed => "proxy_malformed",
             Self::Denied => "denied",
             Self::SourceLimit => "source_limit",
+            Self::ServerDown => "server_down",
             Self::ConnectFailed => "connect_failed",
             Self::KeyLost => "key_lost",
             Self::Exhausted => "exhausted",

@@ -11,7 +11,7 @@ use super::watch::{Gate, Watch};
 use super::{About, Action, CloseReason, Cx, Event, Next, Phase, Place, answer, close};
 use crate::config::PoolIndex;
 use crate::peek::proxy_protocol;
-use crate::pool::{Key, NoPick, Pool, ServerIndex, Tried};
+use crate::pool::{Failure, Key, NoPick, Pool, ServerIndex, Tried};
 use crate::sys::{Farewell, Fault, Side};
 
 /// Milliseconds before somebody who found no descriptor, memory or port tries again: ten attempts a
@@ -93,6 +93,24 @@ pub(super) fn leave_place(about: &mut About, pools: &[Pool], now_ms: u64) {
     }
 }
 
+/// What it says of the server that a connect failed; `None` where it was our own doing.
+const fn failure(fault: Fault) -> Option<Failure> {
+    match fault {
+        Fault::Refused => Some(Failure::Refused),
+        Fault::TimedOut => Some(Failure::TimedOut),
+        Fault::Unreachable => Some(Failure::Unreachable),
+        Fault::Reset | Fault::Broken | Fault::Aborted | Fault::Other(_) => {
+            Some(Failure::NotConnected)
+        }
+        Fault::WouldBlock
+        | Fault::Cancelled
+        | Fault::NoBuffers
+        | Fault::NoPorts
+        | Fault::NoDescriptors
+        | Fault::NoMemory => None,
+    }
+}
+
 impl Connecting {
     /// Picks a server not tried yet and connects to it; or says how the session ends.
     fn choose(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Option<Phase> {
@@ -137,11 +155,13 @@ impl Connecting {
                 self.spent.drain(..).for_each(|server| self.tried.remove(server));
                 self.choose(about, cx).map_or(Next::Stay, Next::To)
             }
-            Event::Connected(Err(_)) | Event::Deadline => {
-                if let Event::Connected(Err(fault)) = event {
-                    self.shortage = Some(fault).filter(|fault| fault.is_shortage());
-                }
-                cx.act(Action::Close(Side::Server, Farewell::Reset));
+            Event::Connected(Err(fault)) => {
+                self.shortage = Some(fault).filter(|fault| fault.is_shortage());
+                self.failed(failure(fault), about, cx);
+                Next::Stay
+            }
+            Event::Deadline => {
+                self.failed(Some(Failure::TimedOut), about, cx);
                 Next::Stay
             }
             Event::Closed(Side::Server) => self.next_server(about, cx),
@@ -151,6 +171,15 @@ impl Connecting {
             }
             _ => Next::Stay,
         }
+    }
+
+    /// This one is not to be had; the next follows once its socket is closed.
+    fn failed(&self, failure: Option<Failure>, about: &About, cx: &mut Cx<'_>) {
+        let place = about.place.expect("connecting to a place");
+        if let Some(failure) = failure {
+            cx.pools[self.pool.0 as usize].failed(place.server, failure, cx.now_ms());
+        }
+        cx.act(Action::Close(Side::Server, Farewell::Reset));
     }
 
     fn next_server(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Next {

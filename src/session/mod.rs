@@ -28,12 +28,16 @@ use std::sync::Arc;
 
 use crate::config::{Config, Listener, PoolIndex};
 use crate::hosts::Hosts;
-use crate::pool::{How, KeyKind, LearnedKey, Pool, ServerIndex};
+use crate::pool::{Failure, How, KeyKind, LearnedKey, Pool, ServerIndex};
 use crate::random::Random;
 use crate::sys::{BufferId, Farewell, Fault, Patience, Readiness, Side};
 
 pub use close::CloseReason;
 pub use first_bytes::Habit;
+
+/// Microseconds after its connect within which a reset is held against a server: what it does later
+/// may have its reason in what the client has sent.
+const EARLY_RESET_US: u64 = 1_000_000;
 
 /// What happened.
 #[derive(Debug)]
@@ -93,6 +97,8 @@ pub enum Event<'a> {
     Deadline,
     /// The worker stops.
     Stop,
+    /// Checks have declared the server down, and its sessions are to be closed.
+    ServerDown,
 }
 
 /// What follows what was received.
@@ -305,6 +311,23 @@ impl About {
     fn listener<'c>(&self, config: &'c Config) -> &'c Listener {
         &config.listeners[self.listener as usize]
     }
+
+    /// Tells the pool of an early reset, or that all went well.
+    fn judge(&self, reason: CloseReason, pools: &[Pool], now_us: u64) {
+        let Some(place) = self.place else { return };
+        let pool = &pools[place.pool.0 as usize];
+        match reason {
+            CloseReason::ClientClosed | CloseReason::ServerClosed => pool.served(place.server),
+            CloseReason::ServerReset if self.received[Side::Server as usize] == 0 => {
+                let before_us = u64::from(self.peek_us) + u64::from(self.connect_us);
+                let connected_us = self.accepted_us + before_us;
+                if now_us.saturating_sub(connected_us) < EARLY_RESET_US {
+                    pool.failed(place.server, Failure::EarlyReset, now_us / 1000);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What a phase says after a step.
@@ -358,6 +381,11 @@ impl Session {
         let next = match (&mut self.phase, event) {
             (Phase::Close(closing), event) => closing.step(event, cx),
             (_, Event::Stop) => Next::To(close::close(CloseReason::Stopped, cx)),
+            // Cut off by ringway or by its server: to the client that is the same.
+            (Phase::Relay(_), Event::ServerDown) => {
+                Next::To(close::forward_reset(CloseReason::ServerDown, cx))
+            }
+            (_, Event::ServerDown) => Next::Stay,
             (Phase::FirstBytes(waiting), event) => waiting.step(about, event, cx),
             (Phase::Peek(peeking), event) => peeking.step(about, event, cx),
             (Phase::Connect(connecting), event) => connecting.step(about, event, cx),
@@ -376,10 +404,11 @@ impl Session {
         &self.about
     }
 
-    /// After [`Action::End`]: gives back its place, lets go of its key, and leaves what is to be
-    /// told of it.
-    pub fn leave(mut self, pools: &[Pool], now_ms: u64) -> About {
-        connect::leave_place(&mut self.about, pools, now_ms);
+    /// After [`Action::End`]: says how its server did, gives back its place, lets go of its key,
+    /// and leaves what is to be told of it.
+    pub fn leave(mut self, reason: CloseReason, pools: &[Pool], now_us: u64) -> About {
+        self.about.judge(reason, pools, now_us);
+        connect::leave_place(&mut self.about, pools, now_us / 1000);
         self.about
     }
 }

@@ -224,6 +224,10 @@ impl Relay {
         if about.received == [0, 0] {
             cx.habits[about.listener as usize].learn(side);
         }
+        if side == Side::Server && about.received[Side::Server as usize] == 0 {
+            let place = about.place.expect("relaying with a server");
+            cx.pools[place.pool.0 as usize].served(place.server);
+        }
         about.received[side as usize] += u64::from(len);
         let half = &mut self.halves[side as usize];
         half.read(len >= cx.buffer_size, rest);

@@ -4,6 +4,7 @@
 //! Reports everything that is wrong and goes on with a stand-in; a [`Config`] comes out only when
 //! there was nothing to report. Binds nothing, looks nothing up.
 
+mod health;
 mod listeners;
 mod pools;
 

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
-use super::{checked, narrow};
+use super::{checked, health, narrow};
 use crate::config::file::{
     ForwardedFile, OrFalse, PoolFile, ServerFile, ServerOptions, StickyFile, StickyRule, StickyWord,
 };
 use crate::config::limits::{COOKIE_ATTRIBUTES, MAX_ENTRIES, SOCKETIO_PATH, TTL_S};
 use crate::config::problem::{Place, Report};
 use crate::config::{
-    Address, Forwarded, Learn, Pool, Server, ServerAddress, Sticky, Timeouts, value,
+    Address, Forwarded, Learn, OnDown, Pool, Server, ServerAddress, Sticky, Timeouts, value,
 };
 
 /// Pools a `PoolIndex` can tell apart.
@@ -42,7 +42,7 @@ fn resolve_pool(name: &str, written: &PoolFile, place: &Place, report: &mut Repo
     let sources = &written.source_addresses;
     let source_addresses =
         source_addresses(sources, &servers, &place.key("source_addresses"), report);
-    Pool {
+    let mut pool = Pool {
         name: name.to_owned(),
         balance: written.balance,
         sticky,
@@ -66,7 +66,13 @@ fn resolve_pool(name: &str, written: &PoolFile, place: &Place, report: &mut Repo
             max_age_ms: written.max_age_ms.clone().into(),
             max_age_jitter_percent: narrow(written.max_age_jitter_percent),
         },
-    }
+        health: None,
+        eject: None,
+        slow_start_ms: 0,
+        on_down: OnDown::Keep,
+    };
+    health::resolve(&mut pool, written, place, report);
+    pool
 }
 
 fn servers(written: &[ServerFile], place: &Place, report: &mut Report) -> Vec<Server> {
