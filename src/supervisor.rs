@@ -39,7 +39,7 @@ use crate::sys::sources::Uses;
 use crate::sys::spares::SPARES_MAX;
 use crate::sys::token::SLOTS_MAX;
 use crate::sys::{Engine, Fd, affinity, table};
-use crate::worker::{ListenerNumber, Order, Placement, Records, Setup, Shared, Worker};
+use crate::worker::{ListenerNumber, Order, Orders, Placement, Records, Setup, Shared, Worker};
 use listeners::Listeners;
 
 pub(crate) use reload::{Prepared, Refused};
@@ -245,6 +245,11 @@ impl Supervisor {
         }
     }
 
+    /// What gives orders to each worker.
+    pub(crate) fn orders(&self) -> Vec<Orders> {
+        self.workers.iter().map(|worker| worker.orders.clone()).collect()
+    }
+
     fn order_all(&self, order: impl Fn() -> Order) {
         self.workers.iter().for_each(|worker| worker.order(order()));
     }
@@ -329,8 +334,7 @@ struct Start {
 struct Running {
     thread: JoinHandle<io::Result<()>>,
     ready: Receiver<io::Result<()>>,
-    mailbox: Mailbox,
-    orders: Sender<Order>,
+    orders: Orders,
     post: Arc<Post>,
     number: usize,
 }
@@ -351,7 +355,7 @@ impl Start {
                 }
             })
             .map_err(failed("thread for a worker"))?;
-        Ok(Running { thread, ready, mailbox, orders, post, number })
+        Ok(Running { thread, ready, orders: Orders::new(orders, mailbox), post, number })
     }
 
     /// A worker's life, on its own thread; `tell` hears whether it has begun.
@@ -421,10 +425,8 @@ impl Running {
         }
     }
 
-    /// A worker that has ended takes none.
     fn order(&self, order: Order) {
-        let _ = self.orders.send(order);
-        self.mailbox.ring();
+        self.orders.give(order);
     }
 }
 

@@ -1,9 +1,10 @@
-//! The control thread: signals, reloads, log lines, sweeping. The only place for async/await; it
-//! never touches the data path.
+//! The control thread: signals, reloads, log lines, sweeping, the health of servers. The only place
+//! for async/await; it never touches the data path.
 //!
 //! Runs on tokio-uring's runtime: what it reads goes through a ring of its own, and tokio's timers
 //! and signals work there too. Beside workers on epoll it runs on tokio's, the same but for that.
 
+mod health;
 mod mail;
 mod shortages;
 
@@ -35,7 +36,7 @@ pub(crate) fn run(
     mailbox: Mailbox,
 ) -> io::Result<()> {
     let shared = supervisor.shared().clone();
-    let engine = supervisor.engine();
+    let (engine, orders) = (supervisor.engine(), supervisor.orders());
     let serve = async {
         let mail = Mail::open(mailbox, engine)?;
         tokio::select! {
@@ -43,6 +44,7 @@ pub(crate) fn run(
             result = write_lines(&shared, records, mail) => result,
             () = sweep(&shared) => Ok(()),
             () = shortages::tell(&shared) => Ok(()),
+            () = health::keep(&shared, orders) => Ok(()),
         }
     };
     match engine {

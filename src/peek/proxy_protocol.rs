@@ -199,6 +199,18 @@ pub fn write(
     }
 }
 
+/// Appends a header that says that a connection is nobody's: a check of whoever sends it.
+pub fn write_local(version: ProxyVersion, out: &mut Vec<u8>) {
+    match version {
+        ProxyVersion::V1 => write_text(None, out),
+        ProxyVersion::V2 => {
+            // The command LOCAL (section 2.2).
+            out.extend_from_slice(SIGNATURE);
+            out.extend_from_slice(&[0x20, 0x00, 0, 0]);
+        }
+    }
+}
+
 /// Source and destination in one family.
 enum Ips {
     V4(Ipv4Addr, Ipv4Addr),

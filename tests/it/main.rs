@@ -12,6 +12,7 @@ mod closing;
 mod confinement;
 mod drain;
 mod engine;
+mod health;
 mod limits;
 mod nginx;
 mod one_request;

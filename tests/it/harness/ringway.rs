@@ -265,6 +265,13 @@ impl Ringway {
         });
     }
 
+    /// Every line about health that has all of these parts.
+    pub(crate) fn health(&self, parts: &[&str]) -> Vec<String> {
+        let has_all = |line: &String| parts.iter().all(|part| line.contains(part));
+        let lines = self.process.stdout().into_iter().filter(|line| is_event(line, "health"));
+        lines.filter(has_all).collect()
+    }
+
     /// The first session that ended, once it has.
     pub(crate) fn session(&self) -> SessionLine {
         eventually("the line of a session", || self.sessions().into_iter().next())
