@@ -112,6 +112,8 @@ fn is_plausible(told: &Told<'_>, edition: &Edition, world: &World) -> bool {
         CloseReason::Idle | CloseReason::HalfClosed | CloseReason::MaxAge => {
             world.times_out && server.is_some()
         }
+        // Nobody checks servers here.
+        CloseReason::ServerDown => false,
         CloseReason::Stopped => world.stopping,
     }
 }
