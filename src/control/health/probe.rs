@@ -4,6 +4,8 @@
 //! lie, send a byte a second, or never answer.
 
 mod body;
+#[cfg(all(test, not(ringway_loom)))]
+mod tests;
 
 use std::io;
 use std::ops::RangeInclusive;
