@@ -53,6 +53,10 @@ const _: () = assert!(2 * PIPES_MAX + SPARES_MAX < DESCRIPTORS_KEPT_BACK as usiz
 /// Descriptors one session needs: the client's and the server's.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
 
+/// Milliseconds between looks whether workers have closed their sockets of a listener that is gone:
+/// a turn of theirs takes less, unless others need their cores.
+const CLOSING_LOOK_MS: u64 = 1;
+
 /// Batches of log records that may wait for the control thread (64 records each).
 const RECORD_BATCHES: usize = 1024;
 
@@ -132,6 +136,8 @@ pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     peers: Peers,
     listeners: Listeners,
+    /// What workers are closing; they hold it until it is done.
+    closing: Vec<Arc<[ListenerNumber]>>,
     workers: Vec<Running>,
     again: Option<Again>,
     sandbox: Sandbox,
@@ -190,6 +196,7 @@ impl Supervisor {
             shared,
             peers,
             listeners,
+            closing: Vec::new(),
             workers,
             again,
             sandbox,
@@ -232,17 +239,27 @@ impl Supervisor {
         self.order_all(|| Order::Drain { from_us, window_us });
     }
 
-    /// When a listener has had the time to leave; `None`: none is leaving.
+    /// When a listener has had the time to leave, or when to look whether workers have closed
+    /// theirs; `None`: none is leaving.
     pub(crate) fn next_ms(&self) -> Option<u64> {
-        self.listeners.next_ms()
+        let look_ms = self.shared.clock.now_ms() + CLOSING_LOOK_MS;
+        let look_ms = (!self.closing.is_empty()).then_some(look_ms);
+        [look_ms, self.listeners.next_ms()].into_iter().flatten().min()
     }
 
     /// Closes listeners that have had the time to leave.
     pub(crate) fn forget(&mut self) {
-        let numbers = self.listeners.forget(self.shared.clock.now_ms());
+        self.closing.retain(|numbers| Arc::strong_count(numbers) > 1);
+        let numbers: Arc<[_]> = self.listeners.forget(self.shared.clock.now_ms()).into();
         if !numbers.is_empty() {
-            self.order_all(|| Order::Forget(numbers.clone()));
+            self.order_all(|| Order::Forget(Arc::clone(&numbers)));
+            self.closing.push(numbers);
         }
+    }
+
+    /// True until workers have closed what they were told to: a reload could not bind it again.
+    pub(crate) fn is_closing(&self) -> bool {
+        !self.closing.is_empty()
     }
 
     /// What gives orders to each worker.

@@ -78,7 +78,7 @@ async fn obey(supervisor: &mut Supervisor) -> io::Result<()> {
                     reloading = prepare(supervisor);
                 }
             }
-            prepared = finished(&mut reloading) => {
+            prepared = finished(&mut reloading), if !supervisor.is_closing() => {
                 supervisor.reload(prepared);
                 // What was read may be older than the last signal.
                 reloading = if std::mem::take(&mut once_more) { prepare(supervisor) } else { None };

@@ -5,6 +5,7 @@
 //! here: everybody behind waits in the kernel's queue.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::orders::ListenerNumber;
 use super::seat::Seat;
@@ -51,13 +52,13 @@ pub(super) struct Listener {
     pending: bool,
     /// True exactly when a client of it waits for a limit.
     holds: bool,
-    /// To be closed once none is.
-    closing: bool,
+    /// To be closed once none is: the order, which is held until then.
+    closing: Option<Arc<[ListenerNumber]>>,
 }
 
 impl Listener {
     pub(super) fn new(number: ListenerNumber, socket: Fd, edition: Rc<LocalEdition>) -> Self {
-        let (position, pending, holds, closing) = (0, false, false, false);
+        let (position, pending, holds, closing) = (0, false, false, None);
         Self { number, socket, edition, position, pending, holds, closing }
     }
 }
@@ -74,7 +75,7 @@ impl<E: Engine> Worker<E> {
 
     fn accept_at(&mut self, place: usize) {
         let Some(listener) = &mut self.listeners[place] else { return };
-        if listener.pending || listener.holds || listener.closing {
+        if listener.pending || listener.holds || listener.closing.is_some() {
             return;
         }
         let may_hold = listener.edition.admission.may_hold(listener.position);
@@ -132,11 +133,11 @@ impl<E: Engine> Worker<E> {
     }
 
     /// Closes listening sockets as soon as nothing is pending on them.
-    pub(super) fn forget(&mut self, numbers: &[ListenerNumber]) {
+    pub(super) fn forget(&mut self, numbers: &Arc<[ListenerNumber]>) {
         for place in 0..self.listeners.len() {
             let listener = self.listeners[place].as_mut();
             if let Some(listener) = listener.filter(|l| numbers.contains(&l.number)) {
-                listener.closing = true;
+                listener.closing = Some(Arc::clone(numbers));
                 self.cancel_accept(place);
                 self.close_listener_if_idle(place);
             }
@@ -144,7 +145,8 @@ impl<E: Engine> Worker<E> {
     }
 
     fn close_listener_if_idle(&mut self, place: usize) {
-        if let Some(listener) = self.listeners[place].take_if(|l| l.closing && !l.pending) {
+        if let Some(listener) = self.listeners[place].take_if(|l| l.closing.is_some() && !l.pending)
+        {
             self.close_unseated(listener.socket);
         }
     }

@@ -39,8 +39,8 @@ pub struct Placement {
 pub enum Order {
     /// New sessions are made under another edition.
     Reload(Box<Reload>),
-    /// These sockets are closed: nobody waits at them any more.
-    Forget(Vec<ListenerNumber>),
+    /// These sockets are closed: nobody waits at them any more. Held until that is done.
+    Forget(Arc<[ListenerNumber]>),
     /// Close the sessions of a server, a few at a time.
     ServerDown(ServerDown),
     /// End when the last session has ended. Those that are left at `from_us` are closed, spread
@@ -210,7 +210,7 @@ impl<E: Engine> Worker<E> {
     fn stop(&mut self) {
         (self.ending, self.stopped, self.draining) = (true, true, None);
         let numbers: Vec<_> = self.listeners.iter().flatten().map(|l| l.number).collect();
-        self.forget(&numbers);
+        self.forget(&numbers.into());
         for client in std::mem::take(&mut self.waiting) {
             self.close_unseated(client.socket);
         }

@@ -137,6 +137,36 @@ fn listeners_come_and_go_and_come_back() {
 }
 
 #[test]
+fn a_listener_comes_back_while_it_is_being_closed() {
+    let server = named("one");
+    let ports: Vec<_> = (0..24).map(|_| crate::harness::free_port()).collect();
+    let mut few = configuration(&json!([server.address()]));
+    few["workers"] = json!(16);
+    let mut all = few.clone();
+    let side = ports.iter().map(|port| format!("127.0.0.1:{port}"));
+    let side: Vec<_> = side.collect();
+    all["listeners"].as_array_mut().unwrap().push(json!({
+        "name": "side", "bind": side, "peek": "none",
+    }));
+    let lb = Ringway::configured(&all).start();
+    for _ in 0..6 {
+        assert!(lb.reload(&few));
+        // Then it has two things to do at once: its listeners have had half a second to leave, and
+        // there is a file to be read. 16 workers take longer to close their sockets.
+        lb.signal(Signal::SIGSTOP);
+        thread::sleep(std::time::Duration::from_millis(600));
+        let going_on = thread::scope(|scope| {
+            let reload = scope.spawn(|| lb.reload(&all));
+            thread::sleep(std::time::Duration::from_millis(20));
+            lb.signal(Signal::SIGCONT);
+            reload.join().expect("it ends")
+        });
+        assert!(going_on, "{}", lb.lines_at("ERROR"));
+        ask(&mut Peer::connect(side[0].parse().unwrap()), "one");
+    }
+}
+
+#[test]
 fn who_waits_at_a_listener_that_goes_is_served() {
     const CLIENTS: usize = 200;
     let server = named("one");

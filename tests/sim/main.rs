@@ -162,7 +162,7 @@ impl Simulation {
         }
         let left = self.editions.left(&self.world.borrow());
         if !left.is_empty() {
-            self.order(Order::Forget(left));
+            self.order(Order::Forget(left.into()));
         }
     }
 
