@@ -15,13 +15,18 @@ N ?= 100000
 SCALE ?=
 # How long `make fuzz` runs each target.
 SECONDS ?= 60
+# Minutes of `make soak`; a seed replays the draws of another run; an engine is passed on to ringway.
+MINUTES ?= 10
+SEED ?=
+ENGINE ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Most integration tests wait for a socket most of the time.
 RUST_TEST_THREADS ?= 4
 export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint sim loom fuzz deny bench bench-quick bench-core scale install tools
+.PHONY: help run build test lint sim loom fuzz deny bench bench-quick bench-core scale soak \
+	soak-reload install tools
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -79,6 +84,17 @@ bench-core: tools ## micro-benchmarks of what needs no kernel
 
 scale: tools ## hold N sessions (100,000) through one process: memory, latency, ceiling
 	$(CARGO) bench --locked --bench scale -- $(N) $(SCALE)
+
+SOAK = $(CARGO) bench --profile fast --locked --bench soak -- \
+	--ringway $(TARGET)/release/ringway $(if $(SEED),--seed $(SEED)) \
+	$(if $(ENGINE),--engine $(ENGINE))
+
+soak: build ## MINUTES (10) of every kind of load, reload and failure at once, all bytes checked
+	tests/setup.sh
+	$(SOAK) --minutes $(MINUTES)
+
+soak-reload: build ## reload every 100 ms under 2,000 WebSockets and 1,000 new connections a second
+	$(SOAK) --reload
 
 install: build ## copy the program to $(DESTDIR)$(PREFIX)/bin
 	install -D -m 755 $(TARGET)/release/ringway $(DESTDIR)$(PREFIX)/bin/ringway

@@ -20,7 +20,7 @@ impl PipeId {
 pub const PIPE_SIZE: u32 = 256 * 1024;
 
 /// Pipes kept empty; each keeps two descriptors.
-const POOLED_MAX: usize = 64;
+pub const POOLED_MAX: usize = 64;
 
 /// Pipes at all: what they take of the descriptors that are kept back for other things than
 /// sessions. Beyond it bytes are copied.

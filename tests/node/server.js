@@ -2,6 +2,7 @@
 //
 // --id=s1          told to each client on connect
 // --sids=prefix    ids are "<id>.<random>" instead of what Socket.IO makes
+// --host=ADDRESS   where it listens instead of 127.0.0.1
 // --redis=URL      joined to the other processes by @socket.io/redis-adapter
 "use strict";
 
@@ -42,7 +43,7 @@ async function main() {
     await Promise.all([publisher.connect(), subscriber.connect()]);
     io.adapter(createAdapter(publisher, subscriber));
   }
-  page.listen(Number(options.port ?? 0), "127.0.0.1", 4096, () => {
+  page.listen(Number(options.port ?? 0), options.host ?? "127.0.0.1", 4096, () => {
     say({ port: page.address().port });
   });
 }
