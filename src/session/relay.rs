@@ -182,8 +182,8 @@ impl Relay {
                 cx.release(buffer);
                 self.faulted(side, fault, about, cx)
             }
-            Event::Sent { to, buffer, result } => self.sent(to, buffer, result, cx),
-            Event::SentAll { to, result } => self.sent_all(to, result, cx),
+            Event::Sent { to, buffer, result } => self.sent(to, (buffer, result), about, cx),
+            Event::SentAll { to, result } => self.sent_all(to, result, about, cx),
             Event::Pipe(from, result) => self.piped(from, result, cx),
             Event::Readable(from) => {
                 // While parting, a half may have come to its end before its peer has.
@@ -193,7 +193,7 @@ impl Relay {
                 Next::Stay
             }
             Event::SplicedIn(from, result) => self.spliced_in(from, result, about, cx),
-            Event::SplicedOut(from, result) => self.spliced_out(from, result, cx),
+            Event::SplicedOut(from, result) => self.spliced_out(from, result, about, cx),
             Event::Room(to) => self.splice_out(to.opposite(), cx),
             Event::HangUp { side, error } => self.hung_up(side, error, cx),
             Event::Unsent(side, result) => self.answered(side, result, about, cx),
@@ -327,8 +327,8 @@ impl Relay {
     fn sent(
         &mut self,
         to: Side,
-        buffer: BufferId,
-        result: Result<u32, Fault>,
+        (buffer, result): (BufferId, Result<u32, Fault>),
+        about: &mut About,
         cx: &mut Cx<'_>,
     ) -> Next {
         let from = to.opposite();
@@ -345,7 +345,7 @@ impl Relay {
         let left = half.sending.clone();
         if left.is_empty() {
             cx.release(Some(buffer));
-            return self.half_sent(from, cx);
+            return self.half_sent(from, about, cx);
         }
         half.sending = 0..left.end - left.start;
         cx.act(Action::SendLeft { to, buffer, from: left.start, until: left.end });
@@ -353,11 +353,17 @@ impl Relay {
         Next::Stay
     }
 
-    fn sent_all(&mut self, to: Side, result: Result<u32, Fault>, cx: &mut Cx<'_>) -> Next {
+    fn sent_all(
+        &mut self,
+        to: Side,
+        result: Result<u32, Fault>,
+        about: &mut About,
+        cx: &mut Cx<'_>,
+    ) -> Next {
         let from = to.opposite();
         let wanted = self.half(from).sending.end;
         match result {
-            Ok(sent) if sent == wanted => self.half_sent(from, cx),
+            Ok(sent) if sent == wanted => self.half_sent(from, about, cx),
             // Why it broke was lost. To call an end a reset does no harm, the other way round what
             // was cut off would look whole.
             Ok(_) => self.broke(to, Fault::Reset, cx),
@@ -366,7 +372,7 @@ impl Relay {
     }
 
     /// Everything this half had has been sent.
-    fn half_sent(&mut self, from: Side, cx: &mut Cx<'_>) -> Next {
+    fn half_sent(&mut self, from: Side, about: &mut About, cx: &mut Cx<'_>) -> Next {
         let half = self.half(from);
         half.sending = 0..0;
         if let Some(watch) = self.watch.as_mut().filter(|_| from == Side::Client) {
@@ -398,7 +404,7 @@ impl Relay {
                 self.receive(from, cx);
                 Next::Stay
             }
-            Stage::Draining(ending) => self.drained(from, ending, cx),
+            Stage::Draining(ending) => self.finish_half(from, ending, about, cx),
             Stage::Done | Stage::Broken => Next::Stay,
         }
     }
@@ -437,6 +443,11 @@ impl Relay {
         if let Some(looks) = &mut self.looks {
             looks.stir(cx.now_ms());
         }
+        if self.half(side).is_sending() {
+            // Behind that it comes here again: a side is sent one thing at a time.
+            self.look_soon(cx);
+            return Next::Stay;
+        }
         if side == Side::Server
             && let Some(watch) = &mut self.watch
         {
@@ -448,7 +459,7 @@ impl Relay {
             }
         }
         let holds_back = |watch: &Watch| side == Side::Client && watch.holds_back();
-        if self.half(side).is_sending() || self.watch.as_deref().is_some_and(holds_back) {
+        if self.watch.as_deref().is_some_and(holds_back) {
             self.look_soon(cx);
             return Next::Stay;
         }

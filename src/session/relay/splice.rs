@@ -127,6 +127,7 @@ impl Relay {
         &mut self,
         from: Side,
         result: Result<u32, Fault>,
+        about: &mut About,
         cx: &mut Cx<'_>,
     ) -> Next {
         let Flow::Splice(splice) = &mut self.half(from).flow else { return Next::Stay };
@@ -146,7 +147,7 @@ impl Relay {
                 let is_over = splice.this_turn >= TURN_BYTES || splice.was_short;
                 if self.half(from).stage != Stage::Open {
                     self.stop_splicing(from, cx);
-                    return self.half_sent(from, cx);
+                    return self.half_sent(from, about, cx);
                 }
                 if is_over {
                     return self.end_turn(from, cx);

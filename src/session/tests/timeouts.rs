@@ -147,6 +147,26 @@ fn an_old_session_sends_what_it_has_before_it_says_eof() {
 }
 
 #[test]
+fn what_is_held_of_a_response_waits_behind_what_is_being_sent() {
+    let (interim, held) = ("HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 101 Switch");
+    let send_all = |bytes: &str| Action::SendAll { to: Client, bytes: bytes.into() };
+    let (mut bench, _) = Bench::relaying(HTTP, UPGRADE);
+    assert_eq!(bench.eof(Client)[0], Action::Shutdown(Server));
+    let actions = bench.from(Server, [interim, held].concat().as_bytes());
+    assert_eq!(actions, [Action::Release(BUFFER), send_all(interim)]);
+    look(&mut bench, 1_000, [0, 0]);
+    for _ in 0..4 {
+        let actions = look(&mut bench, 900_000, [0, 0]);
+        assert!(!actions.contains(&send_all(held)), "two sends at once: {actions:?}");
+    }
+    assert_eq!(bench.sent_all(Client, interim.len() as u32), [send_all(held)]);
+    let actions = bench.sent_all(Client, held.len() as u32);
+    assert_eq!(actions[0], Action::Shutdown(Client));
+    let actions = bench.step(Event::Deadline);
+    assert_closes(&mut bench, &actions, CloseReason::HalfClosed);
+}
+
+#[test]
 fn an_old_session_empties_its_pipe_before_it_says_eof() {
     let mut bench = relaying(TIMED);
     bench.bulk(Server);
