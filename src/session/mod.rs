@@ -95,6 +95,8 @@ pub enum Event<'a> {
     Closed(Side),
     /// The deadline has passed.
     Deadline,
+    /// The worker is going to stop: an end in good order is due.
+    Retire,
     /// The worker stops.
     Stop,
     /// Checks have declared the server down, and its sessions are to be closed.
@@ -381,6 +383,12 @@ impl Session {
         let next = match (&mut self.phase, event) {
             (Phase::Close(closing), event) => closing.step(event, cx),
             (_, Event::Stop) => Next::To(close::close(CloseReason::Stopped, cx)),
+            (Phase::Relay(relay), Event::Retire) => relay.retire(about, cx),
+            // These end by themselves.
+            (Phase::Refuse(_) | Phase::Part(_) | Phase::ForwardReset(_), Event::Retire) => {
+                Next::Stay
+            }
+            (_, Event::Retire) => Next::To(close::close(CloseReason::Stopped, cx)),
             // Cut off by ringway or by its server: to the client that is the same.
             (Phase::Relay(_), Event::ServerDown) => {
                 Next::To(close::forward_reset(CloseReason::ServerDown, cx))

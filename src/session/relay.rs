@@ -412,7 +412,7 @@ impl Relay {
     fn drained(&mut self, from: Side, ending: Ending, cx: &mut Cx<'_>) -> Next {
         match ending {
             Ending::Eof => self.pass_eof(from, cx),
-            Ending::Reset(reason) => Next::To(close::forward_reset(reason, cx)),
+            Ending::Reset(reason) => self.reset_client(reason, cx),
         }
     }
 
@@ -495,7 +495,7 @@ impl Relay {
     fn faulted(&mut self, side: Side, fault: Fault, about: &mut About, cx: &mut Cx<'_>) -> Next {
         let reason = CloseReason::gone(side, fault);
         match side {
-            Side::Client => Next::To(close::reset_server(reason, cx)),
+            Side::Client => self.reset_server(reason, cx),
             Side::Server => self.finish_half(side, Ending::Reset(reason), about, cx),
         }
     }
@@ -505,11 +505,11 @@ impl Relay {
     fn broke(&mut self, to: Side, fault: Fault, cx: &mut Cx<'_>) -> Next {
         let reason = CloseReason::gone(to, fault);
         if to == Side::Client {
-            return Next::To(close::reset_server(reason, cx));
+            return self.reset_server(reason, cx);
         }
         if !fault.ends_connection() {
             // It stands, and waits for what was lost.
-            return Next::To(close::forward_reset(reason, cx));
+            return self.reset_client(reason, cx);
         }
         if fault != Fault::Broken {
             self.server_gone = Some(reason);
@@ -517,7 +517,7 @@ impl Relay {
         self.half(Side::Client).stage = Stage::Broken;
         self.half(Side::Client).sending = 0..0;
         if self.half(Side::Server).is_over() {
-            return Next::To(close::forward_reset(reason, cx));
+            return self.reset_client(reason, cx);
         }
         cx.act(Action::Await(Side::Client, Readiness::HangUp));
         self.look_soon(cx);
@@ -529,15 +529,23 @@ impl Relay {
         let has_left =
             self.half(Side::Client).stage == Stage::Done && !self.half(Side::Server).is_over();
         match side {
-            Side::Client if error || has_left => {
-                Next::To(close::reset_server(CloseReason::ClientReset, cx))
-            }
+            Side::Client if error || has_left => self.reset_server(CloseReason::ClientReset, cx),
             // While its half is open it still reads what came before the reset, and then sees it.
             Side::Server if error && self.half(Side::Server).is_over() => {
-                Next::To(close::forward_reset(CloseReason::ServerReset, cx))
+                self.reset_client(CloseReason::ServerReset, cx)
             }
             _ => Next::Stay,
         }
+    }
+
+    /// The client is gone. What ringway was about to end anyway, it ended.
+    fn reset_server(&self, reason: CloseReason, cx: &mut Cx<'_>) -> Next {
+        Next::To(close::reset_server(self.parting.unwrap_or(reason), cx))
+    }
+
+    /// The server is gone; the same.
+    fn reset_client(&self, reason: CloseReason, cx: &mut Cx<'_>) -> Next {
+        Next::To(close::forward_reset(self.parting.unwrap_or(reason), cx))
     }
 
     /// A session with a timeout is looked at from its start on.
@@ -623,6 +631,14 @@ impl Relay {
             Verdict::Over(reason) => return self.part(reason, about, cx),
         }
         Next::Stay
+    }
+
+    /// The worker is going to stop.
+    pub(super) fn retire(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Next {
+        if self.parting.is_some() {
+            return Next::Stay;
+        }
+        self.part(CloseReason::Stopped, about, cx)
     }
 
     /// Both sides are told EOF, each behind what is being sent to it.

@@ -22,6 +22,9 @@ use crate::sys::{Engine, Kind, Op, Side, Token};
 /// Microseconds between looks at how many sessions are to be closed by now.
 const CLOSE_SOME_US: u64 = 10_000;
 
+/// Microseconds that sessions get to end in good order before they are closed: more than they take.
+const GRACE_US: u64 = 2_000_000;
+
 /// A listening socket by the number the supervisor gave it, which no other ever gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerNumber(pub u32);
@@ -43,8 +46,8 @@ pub enum Order {
     Forget(Arc<[ListenerNumber]>),
     /// Close the sessions of a server, a few at a time.
     ServerDown(ServerDown),
-    /// End when the last session has ended. Those that are left at `from_us` are closed, spread
-    /// over `window_us`.
+    /// End when the last session has ended. Those that are left at `from_us` are closed in good
+    /// order, spread over `window_us`.
     Drain {
         /// On the clock all workers read.
         from_us: u64,
@@ -276,6 +279,7 @@ impl<E: Engine> Worker<E> {
             draining.total = ids.len();
             draining.left = Some(ids);
         }
+        let is_late = self.now_us >= draining.from_us + draining.window_us + GRACE_US;
         let due = draining.due(self.now_us);
         let left = draining.left.as_mut().expect("filled above");
         let mut ids = left.split_off((draining.total - due).min(left.len()));
@@ -284,7 +288,7 @@ impl<E: Engine> Worker<E> {
             ids = self.slots.ids();
         }
         for id in ids {
-            self.step(id, Event::Stop);
+            self.step(id, if is_late { Event::Stop } else { Event::Retire });
         }
     }
 }

@@ -213,3 +213,23 @@ fn a_client_that_never_takes_what_came_before_its_servers_reset_is_reset() {
     assert!(gives_up, "it waits for ever");
     assert_ends(&mut bench, CloseReason::HalfClosed);
 }
+
+#[test]
+fn a_worker_that_is_going_to_stop_ends_a_session_in_good_order() {
+    let mut bench = relaying(RAW);
+    assert_eq!(bench.step(Event::Retire), parts(&bench));
+    assert_eq!(bench.step(Event::Retire), [], "once is enough");
+    bench.eof(Client);
+    let actions = bench.eof(Server);
+    assert_closes(&mut bench, &actions, CloseReason::Stopped);
+
+    let mut bench = relaying(RAW);
+    bench.from(Server, b"abc");
+    bench.step(Event::Retire);
+    let actions = bench.sent(Client, Ok(3));
+    assert!(actions.contains(&Action::Shutdown(Client)), "behind what was received: {actions:?}");
+
+    let (mut bench, _) = Bench::accept(HTTP);
+    let actions = bench.step(Event::Retire);
+    assert_closes(&mut bench, &actions, CloseReason::Stopped);
+}
