@@ -464,7 +464,15 @@ fn clients_are_accepted_one_at_a_time_or_as_they_come() {
         bench.start(token, Op::Accept { listener, once: false });
         bench.accepted(token);
         bench.cancel(token).unwrap_err();
+        // The rest, before the listener is closed.
+        assert_eq!(bench.done(Op::AcceptNow { listener }), Err(Fault::WouldBlock));
+        let mut far = connect();
+        far.write_all(b"hello").unwrap();
+        let accepted = bench.done(Op::AcceptNow { listener }).unwrap();
+        assert_eq!(bench.done(Op::AcceptNow { listener }), Err(Fault::WouldBlock));
         bench.done(Op::Close { socket: listener, farewell: Farewell::Orderly }).unwrap();
+        let near = Near { socket: Fd::new(accepted.cast_signed()), slot: 1 };
+        assert_eq!(bench.receive(&near, Patience::Wait).unwrap(), b"hello");
     });
 }
 

@@ -64,6 +64,9 @@ impl Direct {
     /// Performs an operation that is done when submitted.
     pub fn perform(&mut self, op: &Op) -> Result<u32, Fault> {
         match *op {
+            Op::AcceptNow { listener } => {
+                socket::accept(listener).map(|client| client.number().cast_unsigned())
+            }
             Op::Open { peer, ref sources, data_in_hand } => self.open(peer, sources, data_in_hand),
             Op::NextSource { socket, peer, ref sources } => self.next_source(socket, peer, sources),
             Op::TakePipe => self.pipes.take().map(|pipe| pipe.0),

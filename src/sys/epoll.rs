@@ -284,6 +284,12 @@ impl Epoll {
                     let _ = self.epoll.delete(&*socket::borrowed(socket));
                 }
             }
+            Op::AcceptNow { listener } => {
+                let accepted = self.direct.perform(op)?;
+                let is_tcp = self.watch(listener).is_tcp;
+                *self.watch(Fd::new(accepted.cast_signed())) = Watch::of_new(is_tcp);
+                return Ok(accepted);
+            }
             Op::Open { peer, .. } => {
                 let opened = self.direct.perform(op)?;
                 let is_tcp = !self.direct.peer(peer).is_unix();

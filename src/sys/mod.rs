@@ -130,6 +130,12 @@ pub enum Op {
         /// Accept one client only.
         once: bool,
     },
+    /// Accept a client that waits: Done with its number, or `Fault::WouldBlock`. No other accept is
+    /// pending.
+    AcceptNow {
+        /// Listening socket.
+        listener: Fd,
+    },
     /// Make a configured, non-blocking socket for `peer`: Done with its number.
     Open {
         /// Who it will connect to.

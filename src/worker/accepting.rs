@@ -14,7 +14,7 @@ use super::{ACCEPT_PAUSE_US, Accepting, RESUME_SHARE, Worker};
 use crate::admission::{self, Held};
 use crate::metrics::Lack;
 use crate::session::Session;
-use crate::sys::{Engine, Farewell, Fault, Fd, Kind, Op, Side, Token};
+use crate::sys::{Engine, Farewell, Fault, Fd, Kind, Op, Side, Submitted, Token};
 
 /// Microseconds between looks at a limit that sessions of other workers may have left: nobody
 /// tells, and 200 looks a second are no load.
@@ -60,6 +60,16 @@ impl Listener {
     pub(super) fn new(number: ListenerNumber, socket: Fd, edition: Rc<LocalEdition>) -> Self {
         let (position, pending, holds, closing) = (0, false, false, None);
         Self { number, socket, edition, position, pending, holds, closing }
+    }
+
+    fn client(&self, socket: u32) -> Waiting {
+        Waiting {
+            number: self.number,
+            edition: Rc::clone(&self.edition),
+            position: self.position,
+            socket: Fd::new(socket.cast_signed()),
+            held: None,
+        }
     }
 }
 
@@ -132,7 +142,8 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    /// Closes listening sockets as soon as nothing is pending on them.
+    /// Closes listening sockets as soon as nothing is pending on them, and takes in whoever waits
+    /// there: closing resets the rest.
     pub(super) fn forget(&mut self, numbers: &Arc<[ListenerNumber]>) {
         for place in 0..self.listeners.len() {
             let listener = self.listeners[place].as_mut();
@@ -147,7 +158,29 @@ impl<E: Engine> Worker<E> {
     fn close_listener_if_idle(&mut self, place: usize) {
         if let Some(listener) = self.listeners[place].take_if(|l| l.closing.is_some() && !l.pending)
         {
+            if !self.stopped {
+                self.take_in_the_rest(&listener);
+            }
             self.close_unseated(listener.socket);
+        }
+    }
+
+    /// Nobody new is heard there, but this worker may not have come to those who were.
+    fn take_in_the_rest(&mut self, listener: &Listener) {
+        let token = Token::new(0, 0, Kind::Cancel, Side::Client);
+        loop {
+            match self.engine.submit(token, Op::AcceptNow { listener: listener.socket }) {
+                Submitted::Done(Ok(socket)) => {
+                    let client = listener.client(socket);
+                    let admitted =
+                        if self.slots.is_full() { Err(client) } else { self.admit(client) };
+                    if let Err(client) = admitted {
+                        self.waiting.push_back(client);
+                    }
+                }
+                Submitted::Done(Err(Fault::Aborted)) => {}
+                _ => return,
+            }
         }
     }
 
@@ -170,17 +203,10 @@ impl<E: Engine> Worker<E> {
         let listener = self.listeners[place].as_mut().expect("it is closed only after its accept");
         listener.pending = more;
         if let Ok(socket) = result {
-            let socket = Fd::new(socket.cast_signed());
-            let client = Waiting {
-                number: listener.number,
-                edition: Rc::clone(&listener.edition),
-                position: listener.position,
-                socket,
-                held: None,
-            };
+            let client = listener.client(socket);
             if self.stopped {
                 // Accepted before the cancel came through.
-                self.close_unseated(socket);
+                self.close_unseated(client.socket);
             } else if self.slots.is_full() {
                 self.waiting.push_back(client);
             } else if let Err(client) = self.admit(client) {

@@ -230,11 +230,12 @@ impl Editions {
         }
     }
 
-    /// Sockets where nobody waits and nobody will.
-    pub(crate) fn left(&mut self, world: &World) -> Vec<ListenerNumber> {
+    /// Sockets that have had the time to leave, whether or not the worker has come to those who
+    /// wait there.
+    pub(crate) fn left(&mut self, random: &mut Random) -> Vec<ListenerNumber> {
         let mut left = Vec::new();
         for (number, socket) in self.sockets.iter_mut().enumerate() {
-            if socket.stage == Stage::Leaving && world.backlog[number].is_empty() {
+            if socket.stage == Stage::Leaving && random.one_in(8) {
                 socket.stage = Stage::Closed;
                 left.push(ListenerNumber(number as u32));
             }

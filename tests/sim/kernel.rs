@@ -101,6 +101,8 @@ pub(crate) struct World {
     pub(crate) times_out: bool,
     /// The worker was told to stop.
     pub(crate) stopping: bool,
+    /// A listener may be closed although somebody waits there.
+    pub(crate) may_cut_off: bool,
     /// The mailbox is readable.
     pub(crate) rung: bool,
     /// Of the peers the worker knows.
@@ -155,6 +157,7 @@ impl World {
             finish: None,
             times_out: false,
             stopping: false,
+            may_cut_off: false,
             rung: false,
             servers: Vec::new(),
             sent: VecDeque::new(),
@@ -310,7 +313,11 @@ impl World {
         }
         if matches!(
             op,
-            Op::Accept { .. } | Op::Connect { .. } | Op::NextSource { .. } | Op::Close { .. }
+            Op::Accept { .. }
+                | Op::AcceptNow { .. }
+                | Op::Connect { .. }
+                | Op::NextSource { .. }
+                | Op::Close { .. }
         ) {
             return;
         }
@@ -500,7 +507,7 @@ fn over(token: Token, result: Result<u32, Fault>) -> Completion {
 
 fn socket_of(op: &Op) -> Option<Fd> {
     match op {
-        Op::Accept { listener, .. } => Some(*listener),
+        Op::Accept { listener, .. } | Op::AcceptNow { listener } => Some(*listener),
         Op::Connect { socket, .. }
         | Op::NextSource { socket, .. }
         | Op::Receive { socket, .. }

@@ -153,14 +153,14 @@ impl Simulation {
         assert!(world.live().contains(&live), "accepted == live + Σ closed: {live}, {world}");
     }
 
-    /// Brings another edition now and then, and has listeners closed that have run empty.
+    /// Brings another edition now and then, and has listeners closed that have had their time.
     fn reload(&mut self) {
         if self.reloads > 0 && self.world.borrow_mut().random.one_in(self.reloads) {
             let mut random = Random::new(self.world.borrow_mut().random.next());
             let reload = self.editions.next(&mut random, &mut self.world.borrow_mut());
             self.order(Order::Reload(Box::new(reload)));
         }
-        let left = self.editions.left(&self.world.borrow());
+        let left = self.editions.left(&mut self.world.borrow_mut().random);
         if !left.is_empty() {
             self.order(Order::Forget(left.into()));
         }
@@ -235,6 +235,7 @@ impl Simulation {
             self.editions.leave();
             self.order(Order::Drain { from_us, window_us });
         } else {
+            self.world.borrow_mut().may_cut_off = true;
             self.order(Order::Stop);
         }
         self.reloads = 0;

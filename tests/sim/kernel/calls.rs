@@ -43,6 +43,17 @@ impl World {
                 self.link(socket).fin_out = true;
                 Ok(0)
             }
+            Op::AcceptNow { listener } => {
+                // Whoever still waits is reset with the socket.
+                self.may_cut_off |= self.is_short_of_descriptors();
+                let number = (listener.number() - LISTENERS_AT) as usize;
+                let Some(&link) = self.backlog[number].front().filter(|_| !self.may_cut_off) else {
+                    return Err(Fault::WouldBlock);
+                };
+                self.backlog[number].pop_front();
+                self.links[link].edition = self.editions[number];
+                Ok(self.open(Some(link), None))
+            }
             Op::Close { socket, farewell } => {
                 self.close(socket, farewell);
                 Ok(0)
@@ -118,6 +129,14 @@ impl World {
             panic!("closed while {late:?} is on its way");
         }
         let socket = self.sockets.remove(&number).expect("checked");
+        if number < SOCKETS_AT {
+            let waiting = std::mem::take(&mut self.backlog[(number - LISTENERS_AT) as usize]);
+            assert!(waiting.is_empty() || self.may_cut_off, "who waits is reset: {waiting:?}");
+            for link in waiting {
+                self.links[link].closed = true;
+                self.links[link].reset_by_us();
+            }
+        }
         if let Some(session) = socket.session {
             let open = self.open.get_mut(&session).expect("it was open");
             *open -= 1;
