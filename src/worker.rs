@@ -347,8 +347,11 @@ impl<E: Engine> Worker<E> {
             (Kind::Readable, _) => Event::Readable(side),
             (Kind::Room, _) => Event::Room(side),
             (Kind::HangUp, result) => {
-                let error = !matches!(result, Ok(mask) if mask & POLLERR == 0);
-                Event::HangUp { side, error }
+                let fault = match result {
+                    Ok(mask) => (mask & POLLERR != 0).then_some(Fault::Reset),
+                    Err(fault) => Some(fault),
+                };
+                Event::HangUp { side, fault }
             }
             (Kind::Accept | Kind::Mail | Kind::Cancel, _) => unreachable!("taken by complete"),
         };

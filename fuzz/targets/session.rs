@@ -394,8 +394,12 @@ impl<'d> Machine<'d> {
                 }
             }
             8 if std::mem::take(&mut self.peers[side as usize].awaits_hang_up) => {
-                let error = self.input.byte().is_multiple_of(2);
-                self.step(Event::HangUp { side, error });
+                let fault = match self.input.byte() % 4 {
+                    0 => Some(Fault::Reset),
+                    2 => Some(Fault::NoMemory),
+                    _ => None,
+                };
+                self.step(Event::HangUp { side, fault });
             }
             9 => {
                 if let Some(at_ms) = self.deadline_ms.take() {

@@ -20,6 +20,8 @@ pub enum CloseReason {
     ClientLost,
     /// The server vanished: keep-alive went unanswered.
     ServerLost,
+    /// A call on one of its connections failed, which no peer has to do with.
+    Failed,
     /// Nothing moved for as long as the pool allows.
     Idle,
     /// The same, after one side had said EOF.
@@ -58,13 +60,14 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::ClientClosed,
         Self::ServerClosed,
         Self::ClientReset,
         Self::ServerReset,
         Self::ClientLost,
         Self::ServerLost,
+        Self::Failed,
         Self::Idle,
         Self::HalfClosed,
         Self::MaxAge,
@@ -84,8 +87,11 @@ impl CloseReason {
         Self::Stopped,
     ];
 
-    /// A side is gone, by what its socket said.
+    /// A side is gone, or no longer to be used, by what its socket said.
     pub(super) const fn gone(side: Side, fault: Fault) -> Self {
+        if !fault.ends_connection() {
+            return Self::Failed;
+        }
         let lost = matches!(fault, Fault::TimedOut | Fault::Unreachable);
         match (side, lost) {
             (Side::Client, false) => Self::ClientReset,
@@ -104,6 +110,7 @@ impl CloseReason {
             Self::ServerReset => "server_reset",
             Self::ClientLost => "client_lost",
             Self::ServerLost => "server_lost",
+            Self::Failed => "failed",
             Self::Idle => "idle",
             Self::HalfClosed => "half_closed",
             Self::MaxAge => "max_age",
@@ -354,7 +361,7 @@ impl ForwardingReset {
                 Next::Stay
             }
             // A mere hang-up says that the client has said EOF too, and still reads.
-            Event::Unsent(..) | Event::HangUp { side: Side::Client, error: true } => {
+            Event::Unsent(..) | Event::HangUp { side: Side::Client, fault: Some(_) } => {
                 Next::To(self.end(cx))
             }
             Event::Closed(Side::Server) => {

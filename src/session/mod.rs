@@ -76,12 +76,12 @@ pub enum Event<'a> {
     Readable(Side),
     /// There is room again to splice to this side.
     Room(Side),
-    /// This side is hung up; with `error` it was reset.
+    /// This side is hung up; with a fault it is gone, or can no longer be listened to.
     HangUp {
         /// Whom we were listening to.
         side: Side,
-        /// Not a mere EOF both ways.
-        error: bool,
+        /// `None`: a mere EOF both ways.
+        fault: Option<Fault>,
     },
     /// A pipe was asked for the half that starts at this side.
     Pipe(Side, Result<(), Fault>),

@@ -10,7 +10,7 @@ use crate::config::Peek;
 use crate::peek::client_hello::{HelloPeeked, HelloScanner};
 use crate::peek::http_head::{HeadScanner, Peeked, Refusal};
 use crate::peek::proxy_protocol::{self, ProxyPeeked};
-use crate::sys::{Fault, Patience, Side};
+use crate::sys::{Patience, Side};
 
 /// Bytes are being held until they say where to go.
 pub(super) struct Peeking {
@@ -77,11 +77,7 @@ impl Peeking {
             }
             Event::Received { result: Err(fault), buffer, .. } => {
                 cx.release(buffer);
-                let reason = match fault {
-                    Fault::TimedOut | Fault::Unreachable => CloseReason::ClientLost,
-                    _ => CloseReason::ClientReset,
-                };
-                Next::To(close::close(reason, cx))
+                Next::To(close::close(CloseReason::gone(Side::Client, fault), cx))
             }
             Event::Deadline => self.late(about, cx),
             _ => Next::Stay,

@@ -195,7 +195,7 @@ impl Relay {
             Event::SplicedIn(from, result) => self.spliced_in(from, result, about, cx),
             Event::SplicedOut(from, result) => self.spliced_out(from, result, about, cx),
             Event::Room(to) => self.splice_out(to.opposite(), cx),
-            Event::HangUp { side, error } => self.hung_up(side, error, cx),
+            Event::HangUp { side, fault } => self.hung_up(side, fault, cx),
             Event::Unsent(side, result) => self.answered(side, result, about, cx),
             Event::Deadline => self.look(about, cx),
             _ => Next::Stay,
@@ -524,15 +524,16 @@ impl Relay {
         Next::Stay
     }
 
-    fn hung_up(&mut self, side: Side, error: bool, cx: &mut Cx<'_>) -> Next {
+    fn hung_up(&mut self, side: Side, fault: Option<Fault>, cx: &mut Cx<'_>) -> Next {
         // Hung up before it was told EOF: a unix socket, closed by a client that reads no more.
         let has_left =
             self.half(Side::Client).stage == Stage::Done && !self.half(Side::Server).is_over();
+        let reason = CloseReason::gone(side, fault.unwrap_or(Fault::Reset));
         match side {
-            Side::Client if error || has_left => self.reset_server(CloseReason::ClientReset, cx),
+            Side::Client if fault.is_some() || has_left => self.reset_server(reason, cx),
             // While its half is open it still reads what came before the reset, and then sees it.
-            Side::Server if error && self.half(Side::Server).is_over() => {
-                self.reset_client(CloseReason::ServerReset, cx)
+            Side::Server if fault.is_some() && self.half(Side::Server).is_over() => {
+                self.reset_client(reason, cx)
             }
             _ => Next::Stay,
         }

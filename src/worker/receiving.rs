@@ -127,9 +127,9 @@ impl<E: Engine> Worker<E> {
         if ends {
             self.end_stream(id, side);
         }
-        if result.is_err() {
+        if let Err(fault) = result {
             // Receiving has taken the error off the socket, so no poll will tell of it.
-            self.step(id, Event::HangUp { side, error: true });
+            self.step(id, Event::HangUp { side, fault: Some(fault) });
         }
     }
 

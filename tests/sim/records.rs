@@ -76,15 +76,16 @@ fn is_plausible(told: &Told<'_>, edition: &Edition, world: &World) -> bool {
     let peeks = listener.peek != ringway::config::Peek::None;
     let is_lost = |link: &Link| {
         use ringway::sys::Fault::{TimedOut, Unreachable};
-        link.has_failed() && matches!(link.fault, Some(TimedOut | Unreachable))
+        link.reset_by_peer && matches!(link.fault, Some(TimedOut | Unreachable))
     };
     match record.reason {
         CloseReason::ClientClosed => client.fin_in && server.is_some_and(|server| server.fin_in),
         CloseReason::ServerClosed => server.is_some_and(|server| server.fin_in),
-        CloseReason::ClientReset => client.has_failed(),
-        CloseReason::ServerReset => server.is_some_and(Link::has_failed),
+        CloseReason::ClientReset => client.reset_by_peer,
+        CloseReason::ServerReset => server.is_some_and(|server| server.reset_by_peer),
         CloseReason::ClientLost => is_lost(client),
         CloseReason::ServerLost => server.is_some_and(is_lost),
+        CloseReason::Failed => client.failed || server.is_some_and(|server| server.failed),
         CloseReason::ClientSilent => {
             let [up, down] = about.received;
             (peeks || kind.proxied) && up <= client.script.header as u64 && down == 0

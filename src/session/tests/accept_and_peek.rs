@@ -74,7 +74,7 @@ fn a_client_that_goes_before_its_head_is_whole_is_closed() {
     for (fault, reason) in [
         (Fault::Reset, CloseReason::ClientReset),
         (Fault::TimedOut, CloseReason::ClientLost),
-        (Fault::Other(5), CloseReason::ClientReset),
+        (Fault::Other(5), CloseReason::Failed),
     ] {
         let (mut bench, _) = Bench::accept(HTTP);
         let actions = bench.fault(Client, fault);

@@ -36,7 +36,7 @@ fn a_reset_is_noticed_while_a_stalled_server_has_not_taken_the_first_bytes() {
     bench.from(Client, b"one");
     bench.step(Event::Connected(Ok(())));
     assert_eq!(bench.step(Event::Deadline), [Action::Await(Client, Readiness::HangUp)]);
-    let actions = bench.step(Event::HangUp { side: Client, error: true });
+    let actions = bench.step(Event::HangUp { side: Client, fault: Some(Fault::Reset) });
     assert_eq!(actions, closes(Farewell::Reset, Farewell::Reset));
 }
 
@@ -81,8 +81,8 @@ fn a_clients_reset_resets_the_server_at_once() {
     let mut bench = relaying();
     bench.from(Client, b"abc");
     bench.sent(Server, Ok(1));
-    assert_eq!(bench.step(Event::HangUp { side: Client, error: false }), []);
-    let actions = bench.step(Event::HangUp { side: Client, error: true });
+    assert_eq!(bench.step(Event::HangUp { side: Client, fault: None }), []);
+    let actions = bench.step(Event::HangUp { side: Client, fault: Some(Fault::Reset) });
     assert_eq!(actions, closes(Farewell::Reset, Farewell::Reset));
 }
 
@@ -91,7 +91,7 @@ fn a_client_that_hangs_up_before_it_was_told_eof_is_gone_once_its_bytes_are_pass
     let mut bench = relaying();
     bench.from(Client, b"abc");
     bench.sent(Server, Ok(1));
-    let hung_up = || Event::HangUp { side: Client, error: false };
+    let hung_up = || Event::HangUp { side: Client, fault: None };
     assert_eq!(bench.step(hung_up()), []);
     bench.sent_all(Server, 2);
     bench.eof(Client);
@@ -174,19 +174,40 @@ fn a_send_that_fails_though_the_server_is_there_ends_the_session() {
         bench.from(Client, b"abc");
         let actions = bench.sent(Server, Err(fault));
         assert_eq!(actions[0], Action::Release(BUFFER));
-        assert_forwards_reset(&mut bench, &actions[1..], CloseReason::ServerReset);
+        assert_forwards_reset(&mut bench, &actions[1..], CloseReason::Failed);
     }
+}
+
+#[test]
+fn a_call_that_fails_is_no_peers_reset() {
+    for (fault, reason) in [
+        (Fault::NoMemory, CloseReason::Failed),
+        (Fault::Other(5), CloseReason::Failed),
+        (Fault::TimedOut, CloseReason::ClientLost),
+        (Fault::Reset, CloseReason::ClientReset),
+    ] {
+        let resets = closes(Farewell::Reset, Farewell::Reset);
+        let mut bench = relaying();
+        assert_eq!(bench.step(Event::HangUp { side: Client, fault: Some(fault) }), resets);
+        assert_ends(&mut bench, reason);
+        let mut bench = relaying();
+        assert_eq!(bench.fault(Client, fault), resets);
+        assert_ends(&mut bench, reason);
+    }
+    let mut bench = relaying();
+    let actions = bench.fault(Server, Fault::NoMemory);
+    assert_forwards_reset(&mut bench, &actions, CloseReason::Failed);
 }
 
 #[test]
 fn a_client_that_has_said_eof_gets_what_came_before_a_servers_reset() {
     let mut bench = relaying();
     bench.eof(Server);
-    let error = Event::HangUp { side: Server, error: true };
+    let error = Event::HangUp { side: Server, fault: Some(Fault::Reset) };
     assert_eq!(bench.step(error)[0], Action::Close(Server, Farewell::Reset));
     assert!(matches!(bench.step(Event::Unsent(Client, Ok(1)))[..], [Action::Deadline { .. }]));
-    assert_eq!(bench.step(Event::HangUp { side: Client, error: false }), []);
-    let actions = bench.step(Event::HangUp { side: Client, error: true });
+    assert_eq!(bench.step(Event::HangUp { side: Client, fault: None }), []);
+    let actions = bench.step(Event::HangUp { side: Client, fault: Some(Fault::Reset) });
     assert_eq!(actions, [Action::NoDeadline, Action::Close(Client, Farewell::Reset)]);
 }
 

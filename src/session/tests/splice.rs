@@ -62,7 +62,7 @@ fn a_full_client_is_waited_for_with_exactly_what_the_pipe_holds() {
     let waits = [Action::AwaitRoom(Client), Action::Await(Server, Readiness::HangUp)];
     assert_eq!(bench.step(Event::SplicedOut(Server, Err(Fault::WouldBlock))), waits);
     // Its own half will bring the reset, behind what is in the pipe.
-    assert_eq!(bench.step(Event::HangUp { side: Server, error: true }), []);
+    assert_eq!(bench.step(Event::HangUp { side: Server, fault: Some(Fault::Reset) }), []);
     assert_eq!(bench.step(Event::Room(Client)), [Action::SpliceOut(Server, 15)]);
     assert_eq!(bench.step(Event::SplicedOut(Server, Ok(15))), [IN]);
 }
