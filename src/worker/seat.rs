@@ -100,14 +100,15 @@ impl Seat {
     pub(super) fn now_pending(&mut self, kind: Kind, side: Side) -> bool {
         let state = self.side(side);
         let bit = 1 << kind as u16;
-        if state.pending & bit != 0 || state.starved && kind == Kind::Receive {
-            return false;
-        }
+        // A second one would be lost, and its bytes with it.
         debug_assert!(
             kind != Kind::Send && kind != Kind::SendAll
                 || state.pending & (1 << Kind::Send as u16 | 1 << Kind::SendAll as u16) == 0,
             "at most one send in flight per socket"
         );
+        if state.pending & bit != 0 || state.starved && kind == Kind::Receive {
+            return false;
+        }
         state.pending |= bit;
         true
     }
