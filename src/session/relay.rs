@@ -483,7 +483,9 @@ impl Relay {
             }
             // The server takes no more and has said all it will; the client may still be sending.
             (Stage::Broken, None) => Next::To(close::linger(CloseReason::ServerClosed, false, cx)),
-            (Stage::Open | Stage::Draining(_), _) => {
+            // It is reset soon, and what it got must not look whole until then.
+            (Stage::Draining(Ending::Reset(_)), _) => Next::Stay,
+            (Stage::Open | Stage::Draining(Ending::Eof), _) => {
                 cx.act(Action::Shutdown(to));
                 self.look_soon(cx);
                 Next::Stay

@@ -144,6 +144,18 @@ fn an_eof_waits_behind_held_frames() {
 }
 
 #[test]
+fn a_server_that_is_to_be_reset_is_told_no_eof_in_place_of_held_frames() {
+    let (mut bench, _) = Bench::relaying(HTTP, &[UPGRADE, b"one"].concat());
+    bench.eof(Client);
+    bench.from(Server, &AGREED[..20]);
+    let actions = bench.fault(Server, Fault::NoMemory);
+    assert_eq!(sent_to(Client, &actions).as_bytes(), &AGREED[..20]);
+    assert!(!actions.contains(&Action::Shutdown(Server)), "{actions:?}");
+    let actions = bench.sent_all(Client, 20);
+    assert_eq!(actions[0], Action::Close(Server, Farewell::Reset));
+}
+
+#[test]
 fn an_answer_before_the_whole_head_is_sent_loses_nothing() {
     let (mut bench, _) = Bench::accept(HTTP);
     bench.from(Client, &[UPGRADE, b"one"].concat());
