@@ -20,6 +20,7 @@ use crate::config::{
     OnDown, Peek, Pool, PoolIndex, Routes, Server, ServerAddress, Sticky, TcpKeepAlive, Timeouts,
     Workers,
 };
+use crate::sys::signal::block_all;
 
 /// Servers started: the page shows this many, by these names.
 const SERVERS: usize = 4;
@@ -51,9 +52,11 @@ pub fn start() -> io::Result<Vec<SocketAddr>> {
         let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
         listeners.collect::<io::Result<Vec<_>>>()?
     };
-    thread::Builder::new()
-        .name("demo".into())
-        .spawn(move || runtime.block_on(serve(registered)))?;
+    thread::Builder::new().name("demo".into()).spawn(move || {
+        // Signals are for ringway; a failure leaves them to either.
+        let _ = block_all();
+        runtime.block_on(serve(registered));
+    })?;
     Ok(addresses)
 }
 

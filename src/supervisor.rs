@@ -38,7 +38,7 @@ use crate::sys::socket::TcpOptions;
 use crate::sys::sources::Uses;
 use crate::sys::spares::SPARES_MAX;
 use crate::sys::token::SLOTS_MAX;
-use crate::sys::{Engine, Fd, affinity, table};
+use crate::sys::{Engine, Fd, affinity, signal, table};
 use crate::worker::{ListenerNumber, Order, Orders, Placement, Records, Setup, Shared, Worker};
 use listeners::Listeners;
 
@@ -120,6 +120,8 @@ pub fn run(
     let control_mailbox = Mailbox::new().map_err(failed("mailbox"))?;
     let (sender, records) = sync_channel(RECORD_BATCHES);
     let mut supervisor = Supervisor::start(config, file, again, &control_mailbox, sender)?;
+    // Whoever reads that it is ready may send a signal before the control thread listens.
+    signal::hold_back().map_err(failed("signals"))?;
     supervisor.announce();
     supervisor.sandbox.confine(Thread::Control).map_err(failed("sandbox"))?;
     ready(&supervisor.listeners.bound());

@@ -22,6 +22,7 @@ use crate::log::{self, Batch};
 use crate::supervisor::{Prepared, Refused, Supervisor};
 use crate::sys::choice::EngineKind;
 use crate::sys::mailbox::Mailbox;
+use crate::sys::signal;
 use crate::worker::Shared;
 use mail::Mail;
 
@@ -59,6 +60,7 @@ async fn obey(supervisor: &mut Supervisor) -> io::Result<()> {
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let mut hang_up = on_signal(SignalKind::hangup())?;
+    signal::let_through()?;
     let mut reloading: Option<JoinHandle<Result<Prepared, Refused>>> = None;
     let mut once_more = false;
     loop {

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
 /// Blocks every signal for the calling thread (those that report its own faults apart).
 pub fn block_all() -> io::Result<()> {
@@ -18,4 +18,20 @@ pub fn block_all() -> io::Result<()> {
         set.remove(fault);
     }
     Ok(pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&set), None)?)
+}
+
+/// What the control thread is told by: until it listens, they would end the process.
+fn orders() -> SigSet {
+    let orders = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    orders.into_iter().collect()
+}
+
+/// Has SIGTERM, SIGINT and SIGHUP wait until [`let_through`].
+pub fn hold_back() -> io::Result<()> {
+    Ok(pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&orders()), None)?)
+}
+
+/// The calling thread listens to them now.
+pub fn let_through() -> io::Result<()> {
+    Ok(pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&orders()), None)?)
 }
