@@ -584,7 +584,10 @@ impl Relay {
 
     fn look(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Next {
         if let Some(reason) = self.parting {
-            return Next::To(close::close(reason, cx));
+            // What was cut off must not look whole.
+            let is_reset = self.is_resetting();
+            let close = if is_reset { close::reset_client } else { close::close };
+            return Next::To(close(reason, cx));
         }
         // Who has not been read for a while has to be watched for a reset.
         for side in [Side::Client, Side::Server] {
@@ -644,14 +647,20 @@ impl Relay {
         self.part(CloseReason::Stopped, about, cx)
     }
 
-    /// Both sides are told EOF, each behind what is being sent to it.
+    /// The server is gone, and its reset waits behind what came before.
+    fn is_resetting(&self) -> bool {
+        let server = self.halves[Side::Server as usize].stage;
+        self.server_gone.is_some() || matches!(server, Stage::Draining(Ending::Reset(_)))
+    }
+
+    /// Both sides are told EOF, each behind what is being sent to it; or the client a reset.
     fn part(&mut self, reason: CloseReason, about: &mut About, cx: &mut Cx<'_>) -> Next {
-        let server = self.half(Side::Server).stage;
-        if self.server_gone.is_some() || matches!(server, Stage::Draining(Ending::Reset(_))) {
-            return Next::To(close::reset_client(reason, cx));
-        }
         self.parting = Some(reason);
         cx.deadline_in(close::LINGER_MS);
+        if self.is_resetting() {
+            // The client gets what came before, as far as there is time.
+            return Next::Stay;
+        }
         for side in [Side::Server, Side::Client] {
             if self.half(side).stage == Stage::Open
                 && let Next::To(phase) = self.finish_half(side, Ending::Eof, about, cx)

@@ -397,6 +397,12 @@ impl World {
                 Submitted::Done(if is_last { Err(Fault::NoPorts) } else { Ok(0) })
             }
             Op::Cancel { target } => {
+                let sides = self.sessions.get(&(target.slot(), target.generation()));
+                if let (Kind::SendAll, Some(sides)) = (target.kind(), sides)
+                    && let Some(link) = sides[target.side() as usize]
+                {
+                    self.links[link].cut = true;
+                }
                 let found = self.pending.iter_mut().find(|p| p.token == target);
                 let result = match found {
                     Some(pending) => {

@@ -61,6 +61,8 @@ pub(crate) struct Link {
     pub(crate) failed: bool,
     /// The kernel did not tell what is unsent.
     pub(crate) unlooked: bool,
+    /// ringway has given up to send the rest of something.
+    pub(crate) cut: bool,
 
     /// Everything the peer has said and seen.
     pub(crate) said: Vec<u8>,
@@ -99,6 +101,7 @@ impl Link {
             fault: None,
             failed: false,
             unlooked: false,
+            cut: false,
             said: Vec::new(),
             got: Vec::new(),
             got_fin: false,

@@ -215,6 +215,24 @@ fn a_client_that_never_takes_what_came_before_its_servers_reset_is_reset() {
 }
 
 #[test]
+fn an_old_session_sends_what_came_before_its_servers_reset() {
+    let mut bench = relaying(TIMED);
+    bench.from(Server, b"abc");
+    bench.sent(Client, Ok(1));
+    bench.from(Client, b"abc");
+    bench.sent(Server, Err(Fault::Reset));
+    let actions = look(&mut bench, 60_000, [9, 0]);
+    let is_close = |action: &Action| matches!(action, Action::Close(..));
+    assert!(!actions.iter().any(is_close), "{actions:?}");
+    assert_eq!(bench.sent_all(Client, 2), [receive(Server)]);
+    assert_eq!(bench.eof(Server)[0], Action::Close(Server, Farewell::Reset));
+    let closes = [Action::NoDeadline, Action::Close(Client, Farewell::Reset)];
+    assert_eq!(bench.step(Event::Unsent(Client, Ok(0))), closes);
+    assert_eq!(bench.step(Event::Closed(Server)), []);
+    assert_eq!(bench.step(Event::Closed(Client)), [Action::End(CloseReason::MaxAge)]);
+}
+
+#[test]
 fn a_worker_that_is_going_to_stop_ends_a_session_in_good_order() {
     let mut bench = relaying(RAW);
     assert_eq!(bench.step(Event::Retire), parts(&bench));
