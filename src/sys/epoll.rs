@@ -2,7 +2,7 @@
 //! readiness.
 //!
 //! A socket is registered when it first has to wait, edge-triggered and for everything at once:
-//! what epoll has said of it is kept in its [`Watch`] until a call finds otherwise. A message so
+//! what epoll has said of it is kept in its `watch` until a call finds otherwise. A message so
 //! costs one wait, one receive and one send.
 
 mod memory;
