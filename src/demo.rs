@@ -84,6 +84,7 @@ pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
         id: name(number),
         weight: 1,
         backup: false,
+        max_connections: None,
     };
     let pool = Pool {
         name: "demo".into(),
@@ -96,6 +97,9 @@ pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
         source_addresses: Vec::new(),
         connect_timeout_ms: 2_000,
         connect_tries: 3,
+        connects_in_flight_max: None,
+        queue_max: 0,
+        queue_timeout_ms: 5_000,
         timeouts: Timeouts::default(),
         health: None,
         eject: None,

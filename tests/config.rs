@@ -123,7 +123,8 @@ fn check_shows_the_defaults_that_were_worked_out() {
                           "max_connections_per_source": {"count": 2, "ipv6_prefix": 56}},
             {"name": "b", "bind": "[::]:81", "pool": "a", "keep_alive": "trust",
              "max_connections": 7, "accept_rate_per_s": 100}],
-           "pools": {"a": {"sticky": "socketio", "servers": ["b:1", "c:2"]}}}"#,
+           "pools": {"a": {"sticky": "socketio", "max_connections_per_server": 8,
+                           "servers": ["b:1", {"address": "c:2", "max_connections": 5}]}}}"#,
     );
     let output = ringway(&["check", file.path()]);
     let expected = "\
@@ -132,6 +133,7 @@ listener1: [::]:80, unix:/run/x; peek http, keep_alive one_request; pool a
 listener1: max_connections off (in all 9), per source 2 for each /32 and IPv6 /56, accept rate off
 b: [::]:81; peek http, keep_alive trust; pool a
 b: max_connections 7 (in all 9), per source off, accept rate 100
+a: max_connections of servers 8 5, connects in flight off, queue 1024 for 5000 ms
 listener1 -> a: peek 5000 ms, connect 2000 ms, idle off, half_closed 3600000 ms, max_age off, \
 tcp_keep_alive 120 s, tcp_user_timeout off, drain 20000 ms
 b -> a: peek 5000 ms, connect 2000 ms, idle off, half_closed 3600000 ms, max_age off, \
@@ -409,6 +411,8 @@ fn what_is_probably_not_meant_is_a_warning() {
         ),
         (with(r#""slow_start_ms": 9, "eject": false"#), "pools.a.slow_start_ms"),
         (with(r#""on_down": {"close_per_s": 9}"#), "pools.a.on_down"),
+        (with(r#""queue_max": 0"#), "pools.a.queue_max"),
+        (with(r#""queue_timeout_ms": 10"#), "pools.a.queue_timeout_ms"),
     ];
     for (text, place) in rows {
         let warnings = config::parse(&text).unwrap().warnings;

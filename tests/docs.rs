@@ -258,7 +258,8 @@ fn pool(config: &Config) -> Pool {
     let servers = spec.servers.iter().map(|server| {
         let ServerAddress::Address(address) = &server.address else { panic!("no addresses") };
         let (id, weight, backup) = (server.id.clone(), server.weight, server.backup);
-        ServerSpec { address: address.clone(), id, weight, backup }
+        let max_connections = server.max_connections;
+        ServerSpec { address: address.clone(), id, weight, backup, max_connections }
     });
     Pool::new(spec, servers.collect())
 }

@@ -33,7 +33,13 @@ pub(crate) fn pool(keys: &str, servers: u32) -> Pool {
         let ip = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number);
         let address = SocketAddr::new(ip.into(), 80);
         let id = address.to_string();
-        ServerSpec { address: Address::Tcp(address), id, weight: 1, backup: false }
+        ServerSpec {
+            address: Address::Tcp(address),
+            id,
+            weight: 1,
+            backup: false,
+            max_connections: None,
+        }
     };
     Pool::new(&config(keys).pools[0], (1..=servers).map(spec).collect())
 }

@@ -8,7 +8,8 @@ use super::Peek;
 use crate::config::{self, Config, KeepAlive, Listener, Pool, PoolIndex};
 
 /// One line of counts, then two for each listener (defaults that were worked out, and its limits),
-/// then one for each way through ringway, with everything that may end a session on it.
+/// one for each pool with limits, then one for each way through ringway, with everything that may
+/// end a session on it.
 pub fn summary(config: &Config) -> String {
     let servers = config.pools.iter().map(|pool| pool.servers.len()).sum();
     let counts = [
@@ -21,6 +22,7 @@ pub fn summary(config: &Config) -> String {
         text.push_str(&listener_line(listener, config));
         text.push_str(&admission_line(listener, config));
     }
+    config.pools.iter().filter_map(limits_line).for_each(|line| text.push_str(&line));
     for listener in &config.listeners {
         let mut pools: Vec<PoolIndex> = listener.routes.pools().collect();
         pools.push(listener.pool);
@@ -99,6 +101,27 @@ fn admission_line(listener: &Listener, config: &Config) -> String {
         or_off(config.max_connections),
         or_off(listener.accept_rate_per_s),
     )
+}
+
+/// Nothing of a pool where no session ever waits.
+fn limits_line(pool: &Pool) -> Option<String> {
+    let or_off = |limit: Option<u32>| limit.map_or("off".to_owned(), |limit| limit.to_string());
+    let limits: Vec<Option<u32>> = pool.servers.iter().map(|s| s.max_connections).collect();
+    let connects = pool.connects_in_flight_max;
+    if connects.is_none() && limits.iter().all(Option::is_none) {
+        return None;
+    }
+    let is_one = limits.iter().all(|limit| limit == &limits[0]);
+    let limits = if is_one { &limits[..1] } else { &limits[..] };
+    let limits: Vec<String> = limits.iter().copied().map(or_off).collect();
+    Some(format!(
+        "{}: max_connections of servers {}, connects in flight {}, queue {} for {} ms\n",
+        pool.name,
+        limits.join(" "),
+        or_off(connects),
+        pool.queue_max,
+        pool.queue_timeout_ms,
+    ))
 }
 
 fn count(count: usize, what: &str) -> String {

@@ -72,7 +72,8 @@ fn file(run: &Run, problems: &mut Vec<Problem>) -> Value {
     file
 }
 
-/// `ADDR[,weight=N][,backup]`; keys that are unknown are left for the reader to refuse.
+/// `ADDR[,weight=N][,max_connections=N][,backup]`; keys that are unknown are left for the reader
+/// to refuse.
 fn server(to: &str, index: usize, problems: &mut Vec<Problem>) -> Value {
     let mut parts = to.split(',');
     let address = parts.next().unwrap_or_default();
@@ -147,7 +148,8 @@ mod tests {
     #[test]
     fn flags_are_a_configuration() {
         let flags = "--listen 0.0.0.0:80 --listen unix:/run/x --to 10.0.0.1:80,weight=2 \
-            --to app:80,backup --balance least_conn --sticky cookie:sid --workers 0,2";
+            --to app:80,max_connections=7,backup --balance least_conn --sticky cookie:sid \
+            --workers 0,2";
         let config = run(&flags.replace('\\', "")).unwrap();
         assert_eq!(config.listeners[0].bind.len(), 2);
         assert_eq!(config.workers, Workers::Cores(vec![0, 2]));
@@ -155,6 +157,10 @@ mod tests {
         assert_eq!(pool.sticky, Sticky::Cookie { name: "sid".to_owned(), learn: None });
         assert_eq!((pool.servers[0].weight, pool.servers[0].backup), (2, false));
         assert!(pool.servers[1].backup);
+        assert_eq!(
+            pool.servers.iter().map(|s| s.max_connections).collect::<Vec<_>>(),
+            [None, Some(7)]
+        );
         assert!(
             matches!(&pool.servers[1].address, ServerAddress::Name { host, .. } if host == "app")
         );

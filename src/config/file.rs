@@ -14,11 +14,11 @@ use serde_json::Value;
 use super::file_health::{EjectFile, HealthFile, OnDownFile, eject};
 use super::limits::{
     ACCEPT_RATE_PER_S, ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES,
-    COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HALF_CLOSED_TIMEOUT_MS,
-    HEAD_MAX_BYTES, IDLE_S, IDLE_TIMEOUT_MS, INTERVAL_S, IPV4_PREFIX, IPV6_PREFIX,
-    MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_CONNECTIONS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
-    PER_SOURCE_COUNT, PROBES, SLOW_START_MS, SOCKETIO_PATH, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT,
-    WORKER_COUNT,
+    CONNECTS_IN_FLIGHT, COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS,
+    HALF_CLOSED_TIMEOUT_MS, HEAD_MAX_BYTES, IDLE_S, IDLE_TIMEOUT_MS, INTERVAL_S, IPV4_PREFIX,
+    IPV6_PREFIX, MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_CONNECTIONS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
+    PER_SOURCE_COUNT, PROBES, QUEUE, QUEUE_TIMEOUT_MS, SERVER_CONNECTIONS, SLOW_START_MS,
+    SOCKETIO_PATH, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT, WORKER_COUNT,
 };
 use super::{Balance, EngineChoice, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
@@ -253,6 +253,23 @@ pub(super) struct PoolFile {
     #[schemars(range(min = CONNECT_TRIES.min, max = CONNECT_TRIES.max))]
     #[schemars(default = "whole::<{ CONNECT_TRIES.default }>")]
     pub(super) connect_tries: u32,
+    /// Sessions that each server may have at once, where it has no limit of its own. `false`: any
+    /// number.
+    #[schemars(schema_with = "switched::<{ SERVER_CONNECTIONS.min }, { SERVER_CONNECTIONS.max }>")]
+    #[schemars(default)]
+    pub(super) max_connections_per_server: OrFalse<u32>,
+    /// Sessions that may be connecting at the same time, over all workers. `false`: any number.
+    #[schemars(schema_with = "switched::<{ CONNECTS_IN_FLIGHT.min }, { CONNECTS_IN_FLIGHT.max }>")]
+    #[schemars(default)]
+    pub(super) connects_in_flight_max: OrFalse<u32>,
+    /// Sessions that may wait while the limits above leave no place for them; 0: none waits.
+    #[schemars(range(min = QUEUE.min, max = QUEUE.max))]
+    #[schemars(default = "whole::<{ QUEUE.default }>")]
+    pub(super) queue_max: u32,
+    /// Milliseconds one may wait there.
+    #[schemars(range(min = QUEUE_TIMEOUT_MS.min, max = QUEUE_TIMEOUT_MS.max))]
+    #[schemars(default = "whole::<{ QUEUE_TIMEOUT_MS.default }>")]
+    pub(super) queue_timeout_ms: u32,
     /// Milliseconds without a byte in either direction after which a session is closed. `false`:
     /// never.
     #[schemars(schema_with = "switched::<{ IDLE_TIMEOUT_MS.min }, { IDLE_TIMEOUT_MS.max }>")]
@@ -298,7 +315,7 @@ pub(super) enum ServerFile {
     Options(ServerOptions),
 }
 
-/// A server with a weight, an id or as a backup.
+/// A server with a weight, an id, a limit or as a backup.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct ServerOptions {
@@ -313,6 +330,10 @@ pub(super) struct ServerOptions {
     /// Used only when no other server can be.
     #[schemars(default)]
     pub(super) backup: bool,
+    /// Sessions it may have at once. `false`: what the pool says.
+    #[schemars(schema_with = "switched::<{ SERVER_CONNECTIONS.min }, { SERVER_CONNECTIONS.max }>")]
+    #[schemars(default)]
+    pub(super) max_connections: OrFalse<u32>,
 }
 
 /// A word, or an object with `by`.
@@ -547,6 +568,10 @@ impl Default for PoolFile {
             source_addresses: Vec::new(),
             connect_timeout_ms: CONNECT_TIMEOUT_MS.default,
             connect_tries: CONNECT_TRIES.default,
+            max_connections_per_server: OrFalse::default(),
+            connects_in_flight_max: OrFalse::default(),
+            queue_max: QUEUE.default,
+            queue_timeout_ms: QUEUE_TIMEOUT_MS.default,
             idle_timeout_ms: idle_timeout_ms(),
             half_closed_timeout_ms: half_closed_timeout_ms(),
             max_age_ms: max_age_ms(),
@@ -561,7 +586,13 @@ impl Default for PoolFile {
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { address: String::new(), id: None, weight: WEIGHT.default, backup: false }
+        Self {
+            address: String::new(),
+            id: None,
+            weight: WEIGHT.default,
+            backup: false,
+            max_connections: OrFalse::default(),
+        }
     }
 }
 

@@ -57,6 +57,15 @@ pub(super) const HEAD_MAX_BYTES: Whole = Whole::new(1_024..=65_536, 32_768);
 pub(super) const CONNECT_TIMEOUT_MS: Whole = Whole::new(10..=600_000, 2_000);
 /// Different servers, so three failures are not one bad server.
 pub(super) const CONNECT_TRIES: Whole = Whole::new(1..=16, 3);
+/// Off: what a server takes is for whoever knows it to say. The upper end is beyond any machine.
+pub(super) const SERVER_CONNECTIONS: Switched = Switched::new(1..=1_000_000, None);
+/// Off: what refuses connects says so itself, and is tried no further.
+pub(super) const CONNECTS_IN_FLIGHT: Switched = Switched::new(1..=1_000_000, None);
+/// A kernel lets some thousands wait to be accepted (net.core.somaxconn); who waits here costs
+/// more.
+pub(super) const QUEUE: Whole = Whole::new(0..=1_000_000, 1_024);
+/// Nobody looks longer at a page that does not come.
+pub(super) const QUEUE_TIMEOUT_MS: Whole = Whole::new(10..=600_000, 5_000);
 /// Off, since a quiet WebSocket is a healthy one.
 pub(super) const IDLE_TIMEOUT_MS: Switched = Switched::new(1_000..=LONG_MS, None);
 /// No protocol leaves a half-closed connection without a byte for an hour; what does has forgotten

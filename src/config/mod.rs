@@ -325,6 +325,12 @@ pub struct Pool {
     pub connect_timeout_ms: u32,
     /// Different servers tried before giving up: 1 to 16.
     pub connect_tries: u8,
+    /// Its sessions that connect at the same time, over all workers.
+    pub connects_in_flight_max: Option<u32>,
+    /// Its sessions that may wait for a place at a server; 0: nobody waits.
+    pub queue_max: u32,
+    /// Milliseconds one may wait.
+    pub queue_timeout_ms: u32,
     /// How long its sessions may last.
     pub timeouts: Timeouts,
     /// How servers are checked; `None`: they are not.
@@ -438,6 +444,8 @@ pub struct Server {
     pub weight: u16,
     /// Used only when no other server can be.
     pub backup: bool,
+    /// Sessions it may have at once; `None`: any number.
+    pub max_connections: Option<u32>,
 }
 
 /// Where a server is: an address, or a name looked up at start.

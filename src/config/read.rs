@@ -11,11 +11,11 @@ use super::file::{
 };
 use super::limits::{
     ACCEPT_RATE_PER_S, ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES,
-    COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HALF_CLOSED_TIMEOUT_MS,
-    HEAD_MAX_BYTES, IDLE_S, IDLE_TIMEOUT_MS, INTERVAL_S, IPV4_PREFIX, IPV6_PREFIX,
-    MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_CONNECTIONS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
-    PER_SOURCE_COUNT, PROBES, SOCKETIO_PATH, Switched, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT,
-    WORKER_COUNT,
+    CONNECTS_IN_FLIGHT, COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS,
+    HALF_CLOSED_TIMEOUT_MS, HEAD_MAX_BYTES, IDLE_S, IDLE_TIMEOUT_MS, INTERVAL_S, IPV4_PREFIX,
+    IPV6_PREFIX, MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_CONNECTIONS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
+    PER_SOURCE_COUNT, PROBES, QUEUE, QUEUE_TIMEOUT_MS, SERVER_CONNECTIONS, SOCKETIO_PATH, Switched,
+    TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT, WORKER_COUNT,
 };
 use super::problem::{Place, Report, suggestion};
 use super::read_health;
@@ -318,6 +318,12 @@ fn pool(node: &Node, place: Place, report: &mut Report) -> PoolFile {
     pool.source_addresses = fields.texts("source_addresses", report);
     pool.connect_timeout_ms = fields.whole("connect_timeout_ms", CONNECT_TIMEOUT_MS, report);
     pool.connect_tries = fields.whole("connect_tries", CONNECT_TRIES, report);
+    let per_server = "max_connections_per_server";
+    pool.max_connections_per_server = switched(&mut fields, per_server, SERVER_CONNECTIONS, report);
+    pool.connects_in_flight_max =
+        switched(&mut fields, "connects_in_flight_max", CONNECTS_IN_FLIGHT, report);
+    pool.queue_max = fields.whole("queue_max", QUEUE, report);
+    pool.queue_timeout_ms = fields.whole("queue_timeout_ms", QUEUE_TIMEOUT_MS, report);
     pool.idle_timeout_ms = switched(&mut fields, "idle_timeout_ms", IDLE_TIMEOUT_MS, report);
     pool.half_closed_timeout_ms =
         switched(&mut fields, "half_closed_timeout_ms", HALF_CLOSED_TIMEOUT_MS, report);
@@ -339,6 +345,8 @@ fn server(node: &Node, place: Place, report: &mut Report) -> ServerFile {
                 server.id = fields.text("id", report);
                 server.weight = fields.whole("weight", WEIGHT, report);
                 server.backup = fields.flag("backup", false, report);
+                server.max_connections =
+                    switched(&mut fields, "max_connections", SERVER_CONNECTIONS, report);
                 fields.finish(report);
             }
             ServerFile::Options(server)

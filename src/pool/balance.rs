@@ -1,7 +1,8 @@
 //! Placing a connection that has no key, among servers that stand in for each other.
 //!
 //! Reserves what it chooses, in one step with the choice where the choice depends on counts.
-//! Randomness is an argument.
+//! A choice that comes too late for the last place there is gives nothing, whoever else has room:
+//! it is for the caller to choose again. Randomness is an argument.
 
 use super::ring::{Ring, mixed};
 use super::schedule::{Cursor, Schedule};
@@ -51,6 +52,10 @@ impl Group {
         }
     }
 
+    pub(super) fn members(&self) -> impl Iterator<Item = ServerIndex> {
+        self.members.iter().copied()
+    }
+
     /// How many it has.
     pub(super) fn len(&self) -> usize {
         self.members.len()
@@ -82,8 +87,7 @@ impl Group {
         // Members are few beside turns: no walk through all of those to find that nobody passes.
         let anybody = self.members.iter().any(|&member| passes(member));
         let chosen = anybody.then(|| self.schedule.next_where(self.cursor(turn), passes))??;
-        reserve(servers, chosen);
-        Some(chosen)
+        reserve(servers, chosen)
     }
 
     /// Fewest live sessions per weight; of equals the one whose turn it would be, or the next
@@ -116,8 +120,7 @@ impl Group {
             Some(other) if is_lighter(servers, other, one) => other,
             _ => one,
         };
-        reserve(servers, chosen);
-        Some(chosen)
+        reserve(servers, chosen)
     }
 
     /// Consistent hash with bounded load (Mirrokni, Thorup, Zadimoghaddam 2016): the owner of the
@@ -140,11 +143,8 @@ impl Group {
         };
         let owner = self.owner_where(place, &passes)?;
         let mut in_order = self.ring.from(place).filter(|&member| passes(member));
-        Some(in_order.find(has_room).unwrap_or_else(|| {
-            // Only when other workers filled all the room since the counts were read.
-            reserve(servers, owner);
-            owner
-        }))
+        // Only when other workers filled all the room since the counts were read.
+        in_order.find(has_room).or_else(|| reserve(servers, owner))
     }
 
     fn cursor(&self, turn: Turn) -> &Cursor {
@@ -184,6 +184,6 @@ fn is_lighter(servers: &[Server], one: ServerIndex, other: ServerIndex) -> bool 
     counts::is_lighter(load(one), load(other))
 }
 
-fn reserve(servers: &[Server], server: ServerIndex) {
-    servers[usize::from(server.0)].state.count.reserve();
+fn reserve(servers: &[Server], server: ServerIndex) -> Option<ServerIndex> {
+    servers[usize::from(server.0)].state.count.reserve().then_some(server)
 }

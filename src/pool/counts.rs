@@ -1,10 +1,12 @@
-//! How many sessions each server has: reserve, commit, release, exact over all workers.
+//! How many sessions each server has: reserve, commit, release, exact over all workers, and the
+//! limit on them.
 //!
 //! Lock-free and never waits; knows nothing of why a server was chosen. Every interleaving:
 //! `RUSTFLAGS="--cfg ringway_loom" cargo test --release --lib loom_tests`.
 //!
 //! Every access is relaxed: each count stands alone, nothing else is published through it, and a
-//! read-modify-write always acts on the newest value of its own word.
+//! read-modify-write always acts on the newest value of its own word. A limit that is lowered ends
+//! nobody, and holds from the next choice on.
 
 use crossbeam_utils::CachePadded;
 use sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -16,6 +18,9 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }
 
+/// The limit of what has none: more than there can be.
+const UNLIMITED: u32 = u32::MAX;
+
 /// The sessions of one server, on a cache line of its own.
 #[derive(Debug)]
 pub(super) struct Count(CachePadded<Words>);
@@ -26,11 +31,14 @@ struct Words {
     live: AtomicU32,
     /// Connects that succeeded since start.
     total: AtomicU64,
+    /// So many may be live.
+    limit: AtomicU32,
 }
 
 impl Count {
     pub(super) fn new() -> Self {
-        Self(CachePadded::new(Words { live: AtomicU32::new(0), total: AtomicU64::new(0) }))
+        let (live, total) = (AtomicU32::new(0), AtomicU64::new(0));
+        Self(CachePadded::new(Words { live, total, limit: AtomicU32::new(UNLIMITED) }))
     }
 
     pub(super) fn live(&self) -> u32 {
@@ -41,9 +49,32 @@ impl Count {
         self.0.total.load(Relaxed)
     }
 
-    /// One more session is on its way to this server.
-    pub(super) fn reserve(&self) {
+    /// From now on; `None`: any number may be live.
+    pub(super) fn set_limit(&self, limit: Option<u32>) {
+        self.0.limit.store(limit.unwrap_or(UNLIMITED), Relaxed);
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.limit() != UNLIMITED
+    }
+
+    /// How many more there may be.
+    pub(super) fn room(&self) -> u32 {
+        self.limit().saturating_sub(self.live())
+    }
+
+    fn limit(&self) -> u32 {
+        self.0.limit.load(Relaxed)
+    }
+
+    /// One more session is on its way to this server, unless that is full.
+    #[must_use]
+    pub(super) fn reserve(&self) -> bool {
+        if self.is_limited() {
+            return self.reserve_below(u64::from(UNLIMITED));
+        }
         self.0.live.fetch_add(1, Relaxed);
+        true
     }
 
     /// The same, only if the count is still what the choice was made on.
@@ -52,7 +83,9 @@ impl Count {
     }
 
     /// The same, only while fewer than `bound` sessions are live.
+    #[must_use]
     pub(super) fn reserve_below(&self, bound: u64) -> bool {
+        let bound = bound.min(u64::from(self.limit()));
         let mut seen = self.live();
         while u64::from(seen) < bound {
             match self.0.live.compare_exchange(seen, seen + 1, Relaxed, Relaxed) {
@@ -77,8 +110,8 @@ impl Count {
 }
 
 /// Reserves a place at the candidate with the fewest live sessions per weight and returns its
-/// name; `None` without candidates. Of equals, the first wins. Who is a candidate may change from
-/// one look to the next.
+/// name; `None` without a candidate that has room. Of equals, the first wins. Who is a candidate
+/// may change from one look to the next.
 ///
 /// Exact under concurrency: the others were read before the exchange and can only have gained
 /// sessions by other choices since, while the exchange proves the chosen count unchanged. An
@@ -91,6 +124,10 @@ where
         let mut least: Option<(N, &Count, u32, u16)> = None;
         for (name, count, weight) in candidates.clone() {
             let live = count.live();
+            // Here and not before: what the exchange proves unchanged is this very number.
+            if live >= count.limit() {
+                continue;
+            }
             let better = least.is_none_or(|(_, _, its_live, its_weight)| {
                 is_lighter((live, weight), (its_live, its_weight))
             });
@@ -141,7 +178,7 @@ mod loom_tests {
     fn a_release_during_a_choice_loses_no_count() {
         loom::model(|| {
             let counts = counts::<2>();
-            counts[0].reserve();
+            assert!(counts[0].reserve());
             let theirs = counts.clone();
             let thread = thread::spawn(move || {
                 theirs[0].commit();
@@ -164,6 +201,24 @@ mod loom_tests {
             let mine = counts[0].reserve_below(1);
             assert!(mine ^ thread.join().expect("no panic"));
             assert_eq!(counts[0].live(), 1);
+        });
+    }
+
+    #[test]
+    fn a_limit_holds_against_concurrent_choices_of_the_least_loaded() {
+        loom::model(|| {
+            let counts = counts::<2>();
+            counts.iter().for_each(|count| count.set_limit(Some(1)));
+            assert!(counts[0].reserve());
+            let theirs = counts.clone();
+            let choose = |counts: &[Count]| {
+                let candidates = counts.iter().enumerate();
+                reserve_least(candidates.map(|(at, count)| (at, count, 1)))
+            };
+            let thread = thread::spawn(move || choose(&theirs[..]));
+            let chosen = [choose(&counts[..]), thread.join().expect("no panic")];
+            assert!(chosen == [Some(1), None] || chosen == [None, Some(1)], "{chosen:?}");
+            assert_eq!((counts[0].live(), counts[1].live()), (1, 1));
         });
     }
 
@@ -202,6 +257,18 @@ mod tests {
             least(&counts);
         }
         assert_eq!((counts[0].0.live(), counts[1].0.live()), (300, 100));
+    }
+
+    #[test]
+    fn who_is_full_is_no_candidate() {
+        let counts = [(Count::new(), 3), (Count::new(), 1)];
+        counts[0].0.set_limit(Some(2));
+        counts[1].0.set_limit(Some(1));
+        let chosen: Vec<_> = (0..4).map(|_| least(&counts)).collect();
+        assert_eq!(chosen, [Some(0), Some(1), Some(0), None]);
+        assert!(!counts[0].0.reserve() && !counts[0].0.reserve_below(9));
+        counts[0].0.set_limit(None);
+        assert!(counts[0].0.reserve());
     }
 
     #[test]

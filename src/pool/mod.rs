@@ -3,21 +3,27 @@
 //! `sticky` reads the key of a connection (`tokens` and `learned` say where it leads), `balance`
 //! places what has none (`schedule` and `ring` are computed ahead), `counts` are the sessions of
 //! each server, exact over all workers. `health` is what checks and sessions say of a server, and
-//! `usable` who may be chosen for that.
+//! `usable` who may be chosen for that. `limits` are those on sessions and connects, and `queue` is
+//! who waits for them.
 //!
 //! No socket, no clock, no dice: time comes in as `now_ms`, randomness as `random`. One pool is
-//! shared by all workers; nothing waits except for the lock of a learned key's shard.
+//! shared by all workers; nothing waits except for the lock of a learned key's shard, and of the
+//! queue where there is one.
 //!
 //! A session's way: [`Pool::key`], [`Pool::pick`] (which reserves), connect, then
 //! [`Pool::commit`], and in any case [`Pool::release`] once, and [`Pool::let_go`] for every
-//! [`LearnedKey`] it was given. After a failed connect it picks again, with the server in
-//! [`Tried`]. What it says of its server's health: [`Pool::failed`], [`Pool::served`].
+//! [`LearnedKey`] it was given, and [`Pool::connect_over`] once for a pick that was `in_flight`.
+//! Who finds every place taken may [`Pool::join`] the queue and [`Pool::look`] now and then. After
+//! a failed connect it picks again, with the server in [`Tried`]. What it says of its server's
+//! health: [`Pool::failed`], [`Pool::served`].
 
 mod balance;
 mod counts;
 mod health;
 mod learned;
+mod limits;
 mod peers;
+mod queue;
 mod ring;
 mod schedule;
 mod server;
@@ -40,13 +46,16 @@ use crate::sys::{PeerId, SourceList};
 
 use balance::{Group, Turn};
 use learned::Found;
+use limits::Limits;
 use server::State;
 use sticky::{Leads, Rule};
 use usable::Candidates;
 
 pub use health::{Checks, Failure, Standing, Verdict};
 pub use learned::LearnedKey;
+pub use limits::Look;
 pub use peers::Peers;
+pub use queue::Ticket;
 pub use server::{Server, ServerSpec};
 pub use sticky::{Key, KeyKind};
 pub use tried::Tried;
@@ -66,6 +75,8 @@ pub struct Pick {
     pub how: How,
     /// The learned key that led there; to be given back with [`Pool::let_go`].
     pub held: Option<LearnedKey>,
+    /// It counts among the connects in flight; to be ended with [`Pool::connect_over`].
+    pub in_flight: bool,
 }
 
 /// Why a server was picked.
@@ -97,6 +108,11 @@ pub enum NoPick {
     NoServer,
     /// The key could not be honoured, and the pool is strict.
     KeyLost,
+    /// No place is free.
+    Full {
+        /// The only server it can be; `None`: any of them.
+        server: Option<ServerIndex>,
+    },
 }
 
 /// See the head of the file.
@@ -109,6 +125,7 @@ pub struct Pool {
     primaries: Group,
     backups: Group,
     rule: Rule,
+    limits: Arc<Limits>,
     /// One Set-Cookie value for each server; empty unless the pool inserts a cookie.
     cookies: Box<[Box<str>]>,
     /// In ascending order.
@@ -145,6 +162,8 @@ impl Pool {
         assert!(servers.len() <= usize::from(u16::MAX), "a ServerIndex has 16 bits");
         let rule = Rule::new(&spec.sticky, &servers, before.map(|before| &before.rule), seed);
         let with_ring = rule.hashes() || spec.balance == Balance::Hash;
+        let limits = before.map_or_else(Arc::default, |before| Arc::clone(&before.limits));
+        limits.put_in_force(spec, &servers);
         let group = |backup, before: Option<&Group>| {
             let members = sticky::indexed(&servers);
             let members = members.filter(|(_, server)| server.backup == backup && !server.leaving);
@@ -161,6 +180,7 @@ impl Pool {
             spec: spec.clone(),
             servers,
             rule,
+            limits,
             by_peer,
         }
     }
@@ -197,9 +217,32 @@ impl Pool {
     /// A learned cookie the table does not know is balanced, even in a strict pool: the client
     /// would otherwise be refused for as long as it keeps the cookie.
     ///
+    /// A full server is as usable as another, and backups do not stand in for it: who has its key
+    /// has to wait for it, who has none is placed wherever there is room.
+    ///
     /// # Errors
-    /// When every server was tried, or the key cannot be honoured and the pool is strict.
+    /// When every server was tried, when the key cannot be honoured and the pool is strict, or when
+    /// no place is free.
     pub fn pick(
+        &self,
+        key: &Key,
+        client: Option<IpAddr>,
+        tried: &Tried,
+        random: u64,
+        now_ms: u64,
+    ) -> Result<Pick, NoPick> {
+        let in_flight = self.limits.is_on();
+        if in_flight && !self.limits.connecting.reserve() {
+            return Err(NoPick::Full { server: None });
+        }
+        let picked = self.choose(key, client, tried, random, now_ms);
+        if in_flight && picked.is_err() {
+            self.connect_over();
+        }
+        Ok(Pick { in_flight, ..picked? })
+    }
+
+    fn choose(
         &self,
         key: &Key,
         client: Option<IpAddr>,
@@ -222,16 +265,21 @@ impl Pool {
         };
         let how = match kept {
             Some(Some((server, held))) => {
-                self.server(server).state.count.reserve();
-                return Ok(Pick { server, how: How::Kept, held });
+                return match (self.pick_only(server, How::Kept), held) {
+                    (Ok(pick), held) => Ok(Pick { held, ..pick }),
+                    (Err(full), held) => {
+                        held.into_iter().for_each(|key| self.let_go(key, now_ms));
+                        Err(full)
+                    }
+                };
             }
             Some(None) if self.spec.strict => return Err(NoPick::KeyLost),
             Some(None) => How::Redispatched,
             None => How::Balanced,
         };
         let turn = if key.kind == KeyKind::Handshake { Turn::Handshake } else { Turn::Other };
-        let server = self.balance(turn, client, &candidates, random).ok_or(NoPick::NoServer)?;
-        Ok(Pick { server, how, held: None })
+        let server = self.balance(turn, client, &candidates, random)?;
+        Ok(Pick { server, how, held: None, in_flight: false })
     }
 
     /// The reserved server is connected.
@@ -334,8 +382,15 @@ impl Pool {
             let next = next.or_else(|| self.backups.owner_where(place, left));
             (next.ok_or(NoPick::NoServer)?, How::Redispatched)
         };
-        self.server(server).state.count.reserve();
-        Ok(Pick { server, how, held: None })
+        self.pick_only(server, how)
+    }
+
+    /// Reserves that one or none.
+    fn pick_only(&self, server: ServerIndex, how: How) -> Result<Pick, NoPick> {
+        if self.server(server).state.count.reserve() {
+            return Ok(Pick { server, how, held: None, in_flight: false });
+        }
+        Err(NoPick::Full { server: Some(server) })
     }
 
     fn balance(
@@ -344,7 +399,7 @@ impl Pool {
         client: Option<IpAddr>,
         candidates: &Candidates<'_>,
         random: u64,
-    ) -> Option<ServerIndex> {
+    ) -> Result<ServerIndex, NoPick> {
         let servers = &*self.servers;
         let choose =
             |group: &Group, passes: &dyn Fn(ServerIndex) -> bool| match (self.spec.balance, client)
@@ -362,12 +417,32 @@ impl Pool {
         let admitted = |server| candidates.is_admitted(server);
         let usable = |server| candidates.is_usable(server);
         let left = |server| candidates.is_left(server);
-        choose(primaries, &admitted)
-            .or_else(|| choose(primaries, &usable))
-            .or_else(|| choose(backups, &admitted))
-            .or_else(|| choose(backups, &usable))
-            .or_else(|| choose(primaries, &left))
-            .or_else(|| choose(backups, &left))
+        let steps: [(&Group, &dyn Fn(ServerIndex) -> bool); 6] = [
+            (primaries, &admitted),
+            (primaries, &usable),
+            (backups, &admitted),
+            (backups, &usable),
+            (primaries, &left),
+            (backups, &left),
+        ];
+        for (step, (group, passes)) in steps.into_iter().enumerate() {
+            let is_open = |server| passes(server) && candidates.has_room(server);
+            loop {
+                if let Some(server) = choose(group, &is_open) {
+                    return Ok(server);
+                }
+                // Somebody else may have taken the last place of the one chosen.
+                if !group.members().any(is_open) {
+                    break;
+                }
+            }
+            let is_full = self.limits.is_on() && group.members().any(passes);
+            // Who is only let in by chance leaves the others of the group.
+            if is_full && ![0, 2].contains(&step) {
+                return Err(NoPick::Full { server: None });
+            }
+        }
+        Err(NoPick::NoServer)
     }
 
     /// A key that leads to a server which is no longer here counts as refused.
@@ -411,11 +486,12 @@ fn successors(
     let known = |peer| before.and_then(|before| Some(before.server(before.by_peer(peer)?)));
     let server = |server: ServerSpec| {
         // Every one of them, so that their order means nothing.
-        let ServerSpec { address, id, weight, backup } = server;
+        let ServerSpec { address, id, weight, backup, max_connections } = server;
         let is_unique = uses.get(&id) == Some(&1);
         let id = if is_unique { id } else { format!("{id}@{address}") };
         let peer = peers.number(&address);
         let state = known(peer).map_or_else(|| Arc::new(State::new()), |s| Arc::clone(&s.state));
+        state.count.set_limit(max_connections);
         if spec.health.is_none() {
             state.health.bring_up(0);
         }

@@ -18,6 +18,8 @@ pub struct ServerSpec {
     pub weight: u16,
     /// Used only when every other server was tried.
     pub backup: bool,
+    /// Sessions it may have at once; `None`: any number.
+    pub max_connections: Option<u32>,
 }
 
 /// A server of a pool, with its sessions counted.

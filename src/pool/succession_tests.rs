@@ -13,6 +13,7 @@ fn servers(ports: &[(u16, u16)]) -> Vec<ServerSpec> {
         id: format!("s{port}"),
         weight,
         backup: false,
+        max_connections: None,
     };
     ports.iter().map(server).collect()
 }

@@ -1,10 +1,12 @@
 //! A pool as sessions see it.
 
 mod health;
+mod limits;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 
+use super::ring::mixed;
 use super::*;
 use crate::config::{Address, Forwarded, Learn, Sticky, Timeouts};
 use crate::peek::http_head::{Body, Field};
@@ -24,6 +26,9 @@ fn pool_of(balance: Balance, sticky: Sticky, strict: bool, servers: &[(&str, u16
         source_addresses: Vec::new(),
         connect_timeout_ms: 2_000,
         connect_tries: 3,
+        connects_in_flight_max: None,
+        queue_max: 8,
+        queue_timeout_ms: 5_000,
         timeouts: Timeouts::default(),
         health: None,
         eject: None,
@@ -35,6 +40,7 @@ fn pool_of(balance: Balance, sticky: Sticky, strict: bool, servers: &[(&str, u16
         id: id.to_owned(),
         weight,
         backup,
+        max_connections: None,
     };
     Pool::new(&spec, servers.iter().zip(8881..).map(server).collect())
 }

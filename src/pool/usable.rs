@@ -137,6 +137,11 @@ impl<'p> Candidates<'p> {
         self.counts(standing) && (percent == 100 || self.draw(server) < percent)
     }
 
+    /// It may have another session, for all that is known.
+    pub(super) fn has_room(&self, server: ServerIndex) -> bool {
+        !self.pool.limits.is_on() || self.pool.server(server).state.count.room() > 0
+    }
+
     /// Not tried, and not known to be down: better than nobody.
     pub(super) fn is_left(&self, server: ServerIndex) -> bool {
         let is_known_down = || self.standing(server) == Standing::Down;

@@ -52,6 +52,10 @@ pub enum CloseReason {
     ConnectFailed,
     /// The key names a server that is not there, and the pool is strict.
     KeyLost,
+    /// Every server it could go to was full, and so was the queue.
+    QueueFull,
+    /// It waited for a place at a server as long as the pool allows.
+    QueueTimeout,
     /// No descriptor, memory or port was left to connect to a server with.
     Exhausted,
     /// ringway was stopped.
@@ -60,7 +64,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::ClientClosed,
         Self::ServerClosed,
         Self::ClientReset,
@@ -83,6 +87,8 @@ impl CloseReason {
         Self::ServerDown,
         Self::ConnectFailed,
         Self::KeyLost,
+        Self::QueueFull,
+        Self::QueueTimeout,
         Self::Exhausted,
         Self::Stopped,
     ];
@@ -126,6 +132,8 @@ impl CloseReason {
             Self::ServerDown => "server_down",
             Self::ConnectFailed => "connect_failed",
             Self::KeyLost => "key_lost",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
             Self::Exhausted => "exhausted",
             Self::Stopped => "stopped",
         }

@@ -1,8 +1,11 @@
 //! Entry: a pool, a key and the bytes to send first. Exits: relay, refuse (503), close. Deadline:
-//! the pool's `connect_timeout_ms` for each server tried.
+//! the pool's `connect_timeout_ms` for each server tried, and `queue_timeout_ms` for a place.
 //!
 //! Where this machine has no descriptor, memory or port for a server connection, that is not the
 //! server's fault and no try: it is tried again after a pause, for `connect_timeout_ms` in all.
+//!
+//! Where servers may have no more sessions, or the pool no more connects in flight, it waits in the
+//! queue of the pool and looks for a place now and then.
 
 use std::net::SocketAddr;
 
@@ -11,12 +14,15 @@ use super::watch::{Gate, Watch};
 use super::{About, Action, CloseReason, Cx, Event, Next, Phase, Place, answer, close};
 use crate::config::PoolIndex;
 use crate::peek::proxy_protocol;
-use crate::pool::{Failure, Key, NoPick, Pool, ServerIndex, Tried};
-use crate::sys::{Farewell, Fault, Side};
+use crate::pool::{Failure, Key, Look, NoPick, Pool, ServerIndex, Ticket, Tried};
+use crate::sys::{Farewell, Fault, Readiness, Side};
 
 /// Milliseconds before somebody who found no descriptor, memory or port tries again: ten attempts a
 /// second are no load, and short beside any timeout.
 const SHORTAGE_PAUSE_MS: u32 = 100;
+
+/// Milliseconds from finding no place to the next look for one.
+const FIRST_LOOK_MS: u32 = 16;
 
 /// A server is being found.
 pub(super) struct Connecting {
@@ -31,6 +37,8 @@ pub(super) struct Connecting {
     paused: bool,
     /// When it is given up to wait for what ran out; 0: nothing has run out yet.
     shortage_until_ms: u64,
+    /// Its place in the queue; then no server is being connected to.
+    waiting: Option<Waiting>,
     bytes: Vec<u8>,
     client: ClientHalf,
     local: Option<SocketAddr>,
@@ -39,6 +47,13 @@ pub(super) struct Connecting {
     pub(super) http: Option<Option<Box<[u8]>>>,
     /// What relaying has to look out for.
     pub(super) watch: Option<Box<Watch>>,
+}
+
+/// A place in the queue of the pool.
+struct Waiting {
+    ticket: Ticket,
+    /// When it is too late.
+    until_ms: u64,
 }
 
 impl Connecting {
@@ -58,6 +73,7 @@ impl Connecting {
             shortage: None,
             paused: false,
             shortage_until_ms: 0,
+            waiting: None,
             bytes,
             client,
             local,
@@ -72,7 +88,7 @@ impl Connecting {
 pub(super) fn start(mut connecting: Connecting, about: &mut About, cx: &mut Cx<'_>) -> Phase {
     about.peek_us = micros(cx.now_us - about.accepted_us);
     about.key = connecting.key.kind;
-    match connecting.choose(about, cx) {
+    match connecting.begin(about, cx) {
         None => Phase::Connect(Box::new(connecting)),
         Some(phase) => phase,
     }
@@ -86,10 +102,18 @@ fn micros(span_us: u64) -> u32 {
 pub(super) fn leave_place(about: &mut About, pools: &[Pool], now_ms: u64) {
     if let Some(place) = about.place {
         let pool = &pools[place.pool.0 as usize];
+        connect_over(about, pool);
         pool.release(place.server);
         if let Some(key) = about.learned.take() {
             pool.let_go(key, now_ms);
         }
+    }
+}
+
+/// It is no longer among the connects in flight, if it was.
+fn connect_over(about: &mut About, pool: &Pool) {
+    if std::mem::take(&mut about.in_flight) {
+        pool.connect_over();
     }
 }
 
@@ -112,6 +136,15 @@ const fn failure(fault: Fault) -> Option<Failure> {
 }
 
 impl Connecting {
+    /// Chooses, but not before those who wait already.
+    fn begin(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Option<Phase> {
+        if cx.pools[self.pool.0 as usize].waiting() == 0 {
+            return self.choose(about, cx);
+        }
+        // Where its key leads, if it has one, is found out when it picks.
+        self.wait(None, cx).or_else(|| self.look(about, cx))
+    }
+
     /// Picks a server not tried yet and connects to it; or says how the session ends.
     fn choose(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Option<Phase> {
         let pool = &cx.pools[self.pool.0 as usize];
@@ -124,12 +157,15 @@ impl Connecting {
             Ok(pick) => {
                 about.place = Some(Place { pool: self.pool, server: pick.server, how: pick.how });
                 about.learned = pick.held;
+                about.in_flight = pick.in_flight;
+                self.leave_queue(cx.pools);
                 cx.deadline_in(pool.spec().connect_timeout_ms);
                 let data_in_hand = !self.bytes.is_empty() || pool.spec().send_proxy.is_some();
                 let server = pick.server;
                 cx.act(Action::Connect { pool: self.pool, server, data_in_hand });
                 None
             }
+            Err(NoPick::Full { server }) => self.wait(server, cx),
             // Not refused for want of ports while they may come back.
             Err(_) if !self.spent.is_empty() => self.pause(cx),
             Err(NoPick::NoServer) => Some(self.give_up(CloseReason::ConnectFailed, cx)),
@@ -137,7 +173,58 @@ impl Connecting {
         }
     }
 
+    /// Waits in the queue, or on; or says how the session ends.
+    fn wait(&mut self, server: Option<ServerIndex>, cx: &mut Cx<'_>) -> Option<Phase> {
+        let pool = &cx.pools[self.pool.0 as usize];
+        if let Some(waiting) = &self.waiting {
+            pool.wait_for(&waiting.ticket, server);
+        } else {
+            let Some(ticket) = pool.join(server) else {
+                return Some(self.give_up(CloseReason::QueueFull, cx));
+            };
+            let until_ms = cx.now_ms() + u64::from(pool.spec().queue_timeout_ms);
+            self.waiting = Some(Waiting { ticket, until_ms });
+            if self.client != ClientHalf::Receiving {
+                cx.act(Action::Await(Side::Client, Readiness::HangUp));
+            }
+        }
+        self.look_in(FIRST_LOOK_MS, cx);
+        None
+    }
+
+    /// Looks whether it is its turn; or says how the session ends.
+    fn look(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Option<Phase> {
+        let waiting = self.waiting.as_ref().expect("only who waits looks");
+        if cx.now_ms() >= waiting.until_ms {
+            return Some(self.give_up(CloseReason::QueueTimeout, cx));
+        }
+        match cx.pools[self.pool.0 as usize].look(&waiting.ticket, cx.now_ms()) {
+            Look::Pick => {
+                self.spent.drain(..).for_each(|server| self.tried.remove(server));
+                self.choose(about, cx)
+            }
+            Look::Again { in_ms } => {
+                self.look_in(in_ms, cx);
+                None
+            }
+        }
+    }
+
+    fn look_in(&self, wait_ms: u32, cx: &mut Cx<'_>) {
+        let at_ms = cx.now_ms() + u64::from(wait_ms);
+        let until_ms = self.waiting.as_ref().map_or(at_ms, |waiting| waiting.until_ms);
+        cx.act(Action::Deadline { at_ms: at_ms.min(until_ms) });
+    }
+
+    /// Gives up its place in the queue, if it has one.
+    pub(super) fn leave_queue(&mut self, pools: &[Pool]) {
+        if let Some(waiting) = self.waiting.take() {
+            pools[self.pool.0 as usize].leave(waiting.ticket);
+        }
+    }
+
     fn give_up(&mut self, reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
+        self.leave_queue(cx.pools);
         match self.http.take() {
             Some(origin) => {
                 let answer = answer::unavailable(origin.as_deref());
@@ -150,6 +237,13 @@ impl Connecting {
     pub(super) fn step(&mut self, about: &mut About, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
         match event {
             Event::Connected(Ok(())) => Next::To(self.connected(about, cx)),
+            Event::Deadline if self.waiting.is_some() => {
+                self.look(about, cx).map_or(Next::Stay, Next::To)
+            }
+            Event::HangUp { side: Side::Client, fault } => {
+                let reason = CloseReason::gone(Side::Client, fault.unwrap_or(Fault::Reset));
+                Next::To(close::reset_server(reason, cx))
+            }
             Event::Deadline if self.paused => {
                 self.paused = false;
                 self.spent.drain(..).for_each(|server| self.tried.remove(server));
@@ -239,6 +333,7 @@ impl Connecting {
     fn connected(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Phase {
         let place = about.place.expect("connected to a place");
         let pool = &cx.pools[self.pool.0 as usize];
+        connect_over(about, pool);
         pool.commit(place.server);
         about.connect_us = micros(cx.now_us - self.started_us);
         cx.act(Action::NoDeadline);

@@ -267,6 +267,8 @@ pub struct About {
     pub place: Option<Place>,
     /// What stickiness looked at.
     pub key: KeyKind,
+    /// It counts among the connects in flight of its pool.
+    pub in_flight: bool,
     /// A learned key this session keeps from expiring.
     pub learned: Option<LearnedKey>,
     /// Clock at accept.
@@ -301,6 +303,7 @@ impl About {
             host: None,
             place: None,
             key: KeyKind::None,
+            in_flight: false,
             learned: None,
             accepted_us,
             peek_us: 0,
@@ -403,6 +406,7 @@ impl Session {
             (Phase::ForwardReset(forwarding), event) => forwarding.step(event, cx),
         };
         if let Next::To(phase) = next {
+            self.leave_queue(cx.pools);
             self.phase = phase;
         }
     }
@@ -415,8 +419,16 @@ impl Session {
     /// After [`Action::End`]: says how its server did, gives back its place, lets go of its key,
     /// and leaves what is to be told of it.
     pub fn leave(mut self, reason: CloseReason, pools: &[Pool], now_us: u64) -> About {
+        self.leave_queue(pools);
         self.about.judge(reason, pools, now_us);
         connect::leave_place(&mut self.about, pools, now_us / 1000);
         self.about
+    }
+
+    /// Whoever is no longer looking for a server waits for none.
+    fn leave_queue(&mut self, pools: &[Pool]) {
+        if let Phase::Connect(connecting) = &mut self.phase {
+            connecting.leave_queue(pools);
+        }
     }
 }

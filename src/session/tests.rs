@@ -2,6 +2,7 @@
 
 mod accept_and_peek;
 mod connect;
+mod queue;
 mod relay;
 mod splice;
 mod timeouts;
@@ -26,6 +27,8 @@ const CONFIG: &str = r#"{
         { "name": "learn", "bind": "127.0.0.1:8", "peek": "http", "pool": "learn",
           "keep_alive": "trust" },
         { "name": "timed", "bind": "127.0.0.1:9", "peek": "none", "pool": "timed" },
+        { "name": "queued", "bind": "127.0.0.1:10", "peek": "none", "pool": "queued" },
+        { "name": "queued_http", "bind": "127.0.0.1:11", "peek": "http", "pool": "queued" },
     ],
     "pools": {
         "raw": { "servers": ["10.1.0.1:1", "10.1.0.2:1"] },
@@ -37,6 +40,8 @@ const CONFIG: &str = r#"{
                    "servers": ["10.5.0.1:1"] },
         "timed": { "idle_timeout_ms": 8000, "half_closed_timeout_ms": 4000, "max_age_ms": 60000,
                    "max_age_jitter_percent": 0, "servers": ["10.6.0.1:1"] },
+        "queued": { "max_connections_per_server": 1, "queue_max": 1, "queue_timeout_ms": 100,
+                    "servers": ["10.7.0.1:1"] },
     },
 }"#;
 
@@ -49,6 +54,8 @@ const TLS: u16 = 5;
 const INSERT: u16 = 6;
 const LEARN: u16 = 7;
 const TIMED: u16 = 8;
+const QUEUED: u16 = 9;
+const QUEUED_HTTP: u16 = 10;
 
 const BUFFER_SIZE: u32 = 8;
 const PIPE_SIZE: u32 = 32;
@@ -82,7 +89,8 @@ impl Bench {
             let server = |server: &config::Server| {
                 let config::ServerAddress::Address(address) = &server.address else { panic!() };
                 let (id, weight, backup) = (server.id.clone(), server.weight, server.backup);
-                ServerSpec { address: address.clone(), id, weight, backup }
+                let max_connections = server.max_connections;
+                ServerSpec { address: address.clone(), id, weight, backup, max_connections }
             };
             Pool::new(spec, spec.servers.iter().map(server).collect())
         };

@@ -50,7 +50,8 @@ fn look_up_server(
     into: &mut Vec<ServerSpec>,
 ) -> Result<(), Failed> {
     let (id, weight, backup) = (&server.id, server.weight, server.backup);
-    let spec = |address| ServerSpec { address, id: id.clone(), weight, backup };
+    let max_connections = server.max_connections;
+    let spec = |address| ServerSpec { address, id: id.clone(), weight, backup, max_connections };
     let what = |how: &str| format!("pools.{}: server {} {how}", pool.name, server.address);
     match &server.address {
         ServerAddress::Address(address) => {

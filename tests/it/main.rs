@@ -18,6 +18,7 @@ mod nginx;
 mod one_request;
 mod operation;
 mod postgres;
+mod queue;
 mod redis;
 mod relay;
 mod reload;

@@ -262,7 +262,8 @@ impl Editions {
                     unreachable!("addresses only")
                 };
                 let (id, weight, backup) = (server.id.clone(), server.weight, server.backup);
-                ServerSpec { address: address.clone(), id, weight, backup }
+                let max_connections = server.max_connections;
+                ServerSpec { address: address.clone(), id, weight, backup, max_connections }
             };
             pool.servers.iter().map(server).collect()
         };
@@ -297,6 +298,7 @@ impl Editions {
         let listeners: Vec<_> = self.open().into_iter().map(listener).collect();
         let timeouts = &self.timeouts;
         let mut pool = |&(name, number, rest): &(&str, u8, &str)| {
+            let limits = limits_of_pool(random);
             let kept = 1 + random.below((1 << SERVERS) - 1);
             let servers: Vec<_> = (0..SERVERS)
                 .filter(|server| kept & (1 << server) != 0)
@@ -313,7 +315,7 @@ impl Editions {
             let balance = BALANCES[random.below(4) as usize];
             let rest = rest.replace("STRICT", &format!(r#""strict": {}"#, random.one_in(2)));
             let servers = servers.join(", ");
-            let rest = format!(r#""balance": "{balance}", {rest}{timeouts}"#);
+            let rest = format!(r#""balance": "{balance}", {rest}{timeouts}{limits}"#);
             format!(r#""{name}": {{ {rest}, "servers": [{servers}] }}"#)
         };
         let pools: Vec<_> = POOLS.iter().map(&mut pool).collect();
@@ -321,4 +323,20 @@ impl Editions {
         let lists = format!(r#""listeners": [{listeners}], "pools": {{ {pools} }}"#);
         format!(r#"{{ "max_connections": {total}, {lists} }}"#)
     }
+}
+
+/// Of one pool towards its servers, in some editions.
+fn limits_of_pool(random: &mut Random) -> String {
+    let mut limits = String::new();
+    if random.one_in(3) {
+        limits += &format!(r#", "max_connections_per_server": {}"#, 1 + random.below(6));
+    }
+    if random.one_in(4) {
+        limits += &format!(r#", "connects_in_flight_max": {}"#, 1 + random.below(4));
+    }
+    if !limits.is_empty() && random.one_in(2) {
+        let (max, timeout_ms) = (random.below(12), 10 + random.below(2_000));
+        limits += &format!(r#", "queue_max": {max}, "queue_timeout_ms": {timeout_ms}"#);
+    }
+    limits
 }

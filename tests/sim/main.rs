@@ -256,6 +256,10 @@ impl Simulation {
         let current = self.editions.current();
         for edition in self.editions.all {
             assert!(edition.admission.is_empty(), "sessions that ended are counted");
+            for pool in &edition.pools {
+                assert_eq!(pool.waiting(), 0, "{pool:?} lets wait who has ended");
+                assert_eq!(pool.connecting(), 0, "{pool:?} counts connects that are over");
+            }
             for server in edition.pools.iter().flat_map(Pool::servers) {
                 assert_eq!(server.live(), 0, "{server:?} counts sessions that ended");
             }

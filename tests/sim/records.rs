@@ -104,9 +104,10 @@ fn is_plausible(told: &Told<'_>, edition: &Edition, world: &World) -> bool {
             listener.max_connections_per_source.is_some() && server.is_none()
         }
         CloseReason::Denied => kind.name == DENIED && server.is_none(),
-        CloseReason::ConnectFailed | CloseReason::Exhausted => {
-            about.place.is_none() && server.is_none()
-        }
+        CloseReason::ConnectFailed
+        | CloseReason::Exhausted
+        | CloseReason::QueueFull
+        | CloseReason::QueueTimeout => about.place.is_none() && server.is_none(),
         CloseReason::KeyLost => {
             server.is_none() && edition.pools.iter().any(|pool| pool.spec().strict)
         }

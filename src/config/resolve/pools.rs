@@ -8,7 +8,9 @@ use super::{checked, health, narrow};
 use crate::config::file::{
     ForwardedFile, OrFalse, PoolFile, ServerFile, ServerOptions, StickyFile, StickyRule, StickyWord,
 };
-use crate::config::limits::{COOKIE_ATTRIBUTES, MAX_ENTRIES, SOCKETIO_PATH, TTL_S};
+use crate::config::limits::{
+    COOKIE_ATTRIBUTES, MAX_ENTRIES, QUEUE, QUEUE_TIMEOUT_MS, SOCKETIO_PATH, TTL_S,
+};
 use crate::config::problem::{Place, Report};
 use crate::config::{
     Address, Forwarded, Learn, OnDown, Pool, Server, ServerAddress, Sticky, Timeouts, value,
@@ -38,7 +40,8 @@ fn resolve_pool(name: &str, written: &PoolFile, place: &Place, report: &mut Repo
         report.problem(place, format!("the name of a pool {message}"));
     }
     let (sticky, strict) = sticky(&written.sticky, &place.key("sticky"), report);
-    let servers = servers(&written.servers, &place.key("servers"), report);
+    let servers = servers(written, &place.key("servers"), report);
+    queue(written, &servers, place, report);
     let sources = &written.source_addresses;
     let source_addresses =
         source_addresses(sources, &servers, &place.key("source_addresses"), report);
@@ -60,6 +63,9 @@ fn resolve_pool(name: &str, written: &PoolFile, place: &Place, report: &mut Repo
         source_addresses,
         connect_timeout_ms: written.connect_timeout_ms,
         connect_tries: narrow(written.connect_tries),
+        connects_in_flight_max: written.connects_in_flight_max.clone().into(),
+        queue_max: written.queue_max,
+        queue_timeout_ms: written.queue_timeout_ms,
         timeouts: Timeouts {
             idle_ms: written.idle_timeout_ms.clone().into(),
             half_closed_ms: written.half_closed_timeout_ms.clone().into(),
@@ -75,7 +81,24 @@ fn resolve_pool(name: &str, written: &PoolFile, place: &Place, report: &mut Repo
     pool
 }
 
-fn servers(written: &[ServerFile], place: &Place, report: &mut Report) -> Vec<Server> {
+/// Nobody waits where nothing is limited.
+fn queue(written: &PoolFile, servers: &[Server], place: &Place, report: &mut Report) {
+    let is_limited = written.connects_in_flight_max != OrFalse::default()
+        || servers.iter().any(|server| server.max_connections.is_some());
+    for (key, changed) in [
+        ("queue_max", written.queue_max != QUEUE.default),
+        ("queue_timeout_ms", written.queue_timeout_ms != QUEUE_TIMEOUT_MS.default),
+    ] {
+        if changed && !is_limited && servers.len() == written.servers.len() {
+            let why = "has no effect without \"max_connections_per_server\", \
+                       \"connects_in_flight_max\" or a server's \"max_connections\"";
+            report.warning(&place.key(key), why);
+        }
+    }
+}
+
+fn servers(pool: &PoolFile, place: &Place, report: &mut Report) -> Vec<Server> {
+    let written = &pool.servers;
     if written.is_empty() {
         report.problem(place, "must have at least one server");
     }
@@ -103,7 +126,9 @@ fn servers(written: &[ServerFile], place: &Place, report: &mut Report) -> Vec<Se
         check_id(options, &place, &mut ids, report);
         let id = options.id.clone().unwrap_or_else(|| options.address.clone());
         let (weight, backup) = (narrow(options.weight), options.backup);
-        servers.push(Server { address, id, weight, backup });
+        let own: Option<u32> = options.max_connections.clone().into();
+        let max_connections = own.or(pool.max_connections_per_server.clone().into());
+        servers.push(Server { address, id, weight, backup, max_connections });
     }
     let is_backup = |server: &ServerFile| matches!(server, ServerFile::Options(o) if o.backup);
     if !written.is_empty() && written.iter().all(is_backup) {

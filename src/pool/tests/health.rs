@@ -32,6 +32,7 @@ fn specs(servers: &[(&str, u16, bool)]) -> Vec<ServerSpec> {
         id: id.to_owned(),
         weight,
         backup,
+        max_connections: None,
     };
     servers.iter().zip(8881..).map(server).collect()
 }
