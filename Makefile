@@ -25,8 +25,8 @@ RUST_TEST_THREADS ?= 4
 export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint sim loom fuzz deny bench bench-quick bench-core scale soak \
-	soak-reload install tools
+.PHONY: help run build test lint sim mutants loom fuzz deny bench bench-quick bench-core scale \
+	soak soak-reload install tools
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -49,6 +49,9 @@ lint: tools ## formatting, clippy and rustdoc, all without a warning
 
 sim: tools ## SEEDS (10,000) seeds of the simulated kernel; SIM_SEED=17 replays one
 	SIM_SEEDS=$(SEEDS) $(CARGO) test --profile fast --locked --test sim -- --nocapture
+
+mutants: tools ## put bugs into a copy of the source, one at a time, and have each caught
+	nice tests/mutants.py
 
 loom: tools ## every interleaving of what all workers share
 	RUSTFLAGS="--cfg ringway_loom" CARGO_TARGET_DIR=$(TARGET)/loom \
