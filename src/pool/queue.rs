@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sys::PeerId;
 
-/// A place in a [`Queue`].
+/// A place in a queue.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "it stands in the queue until it leaves"]
 pub struct Ticket(u64);
