@@ -173,13 +173,15 @@ impl Supervisor {
         let mut workers = Vec::new();
         for (number, core) in cores.iter().enumerate() {
             let (orders_to, orders) = channel();
+            // At the start every placement is of a new socket, in the same order.
+            let sockets = listeners.of_worker(number, &numbers);
             let start = Start {
                 number,
                 core: *core,
                 shared: Arc::clone(&shared),
                 edition: Arc::clone(&edition),
                 peers: peers.from(0).to_vec(),
-                listeners: zip(&placements, &numbers, &listeners.of_worker(number, &numbers)),
+                listeners: placements.iter().copied().zip(sockets).collect(),
                 mailbox: Mailbox::new().map_err(failed("mailbox"))?,
                 orders,
                 post: Arc::new(Post::new().map_err(failed("post"))?),
@@ -318,19 +320,6 @@ fn cores(workers: &Workers) -> Result<Vec<u16>, Failed> {
     }
 }
 
-/// Placements with a worker's own sockets.
-fn zip(
-    placements: &[Placement],
-    numbers: &[ListenerNumber],
-    sockets: &[i32],
-) -> Vec<(Placement, i32)> {
-    let socket = |place: &Placement| {
-        let at = numbers.iter().position(|&number| number == place.number)?;
-        Some((*place, sockets[at]))
-    };
-    placements.iter().filter_map(socket).collect()
-}
-
 /// What a worker thread is given.
 struct Start {
     number: usize,
@@ -409,7 +398,7 @@ impl Start {
     ) -> io::Result<Worker<E>> {
         let mut keep: Vec<i32> = self.listeners.iter().map(|(_, fd)| *fd).collect();
         keep.extend([self.mailbox.number(), self.post.number(), self.control_mailbox.number()]);
-        crate::sys::signal::block_all()?;
+        signal::block_all()?;
         table::make_private(&keep)?;
         if let Err(error) = affinity::pin(self.core) {
             warn!(worker = self.number, core = self.core, %error, "not pinned");

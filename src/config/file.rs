@@ -309,8 +309,8 @@ pub(super) struct PoolFile {
 #[serde(untagged)]
 #[schemars(rename = "Server")]
 pub(super) enum ServerFile {
-    /// `IP:PORT`, `[IPv6]:PORT`, `NAME:PORT` (looked up at start, all its addresses become
-    /// servers) or `unix:/PATH`.
+    /// `IP:PORT`, `[IPv6]:PORT`, `NAME:PORT` (looked up at start and reload, all its addresses
+    /// become servers) or `unix:/PATH`.
     Address(String),
     Options(ServerOptions),
 }

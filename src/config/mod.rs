@@ -448,7 +448,7 @@ pub struct Server {
     pub max_connections: Option<u32>,
 }
 
-/// Where a server is: an address, or a name looked up at start.
+/// Where a server is: an address, or a name looked up at start and reload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerAddress {
     /// Known now.

@@ -14,7 +14,7 @@ use crate::config;
 
 /// Milliseconds between looks of the first in a queue: a place stays empty for half of that, and a
 /// look costs about a microsecond.
-const LOOK_MS: u32 = 16;
+pub const LOOK_MS: u32 = 16;
 
 /// Milliseconds between looks of whoever is far back, at most: those in front may give up.
 const LOOK_MAX_MS: u32 = 1_000;

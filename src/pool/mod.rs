@@ -53,7 +53,7 @@ use usable::Candidates;
 
 pub use health::{Checks, Failure, Standing, Verdict};
 pub use learned::LearnedKey;
-pub use limits::Look;
+pub use limits::{LOOK_MS, Look};
 pub use peers::Peers;
 pub use queue::Ticket;
 pub use server::{Server, ServerSpec};

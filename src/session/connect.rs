@@ -14,15 +14,12 @@ use super::watch::{Gate, Watch};
 use super::{About, Action, CloseReason, Cx, Event, Next, Phase, Place, answer, close};
 use crate::config::PoolIndex;
 use crate::peek::proxy_protocol;
-use crate::pool::{Failure, Key, Look, NoPick, Pool, ServerIndex, Ticket, Tried};
+use crate::pool::{Failure, Key, LOOK_MS, Look, NoPick, Pool, ServerIndex, Ticket, Tried};
 use crate::sys::{Farewell, Fault, Readiness, Side};
 
 /// Milliseconds before somebody who found no descriptor, memory or port tries again: ten attempts a
 /// second are no load, and short beside any timeout.
 const SHORTAGE_PAUSE_MS: u32 = 100;
-
-/// Milliseconds from finding no place to the next look for one.
-const FIRST_LOOK_MS: u32 = 16;
 
 /// A server is being found.
 pub(super) struct Connecting {
@@ -188,7 +185,7 @@ impl Connecting {
                 cx.act(Action::Await(Side::Client, Readiness::HangUp));
             }
         }
-        self.look_in(FIRST_LOOK_MS, cx);
+        self.look_in(LOOK_MS, cx);
         None
     }
 

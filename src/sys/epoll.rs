@@ -9,7 +9,6 @@ mod memory;
 mod watch;
 
 use std::io;
-use std::net::SocketAddr;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -20,9 +19,7 @@ use super::direct::Direct;
 use super::pipes::PIPE_SIZE;
 use super::socket::{self, Connecting, TcpOptions};
 use super::sources::Uses;
-use super::{
-    BufferId, Completion, Engine, Fault, Fd, Kind, Op, PeerId, Submitted, Token, mailbox, post,
-};
+use super::{BufferId, Completion, Engine, Fault, Fd, Kind, Op, PeerId, Submitted, Token};
 use crate::config::Address;
 use memory::Memory;
 use watch::{EVERYTHING, Watch};
@@ -502,24 +499,8 @@ impl Engine for Epoll {
         PIPE_SIZE
     }
 
-    fn client_address(&mut self, socket: Fd) -> Option<SocketAddr> {
-        socket::peer_address(socket)
-    }
-
-    fn local_address(&mut self, socket: Fd) -> Option<SocketAddr> {
-        socket::local_address(socket)
-    }
-
     fn adopt(&mut self, peers: &[Address], options: TcpOptions) -> io::Result<()> {
         self.direct.adopt(peers, options)
-    }
-
-    fn receive_sockets(&mut self, post: Fd, count: usize) -> io::Result<Vec<Fd>> {
-        post::receive(post, count)
-    }
-
-    fn empty_mailbox(&mut self, mailbox: Fd) {
-        mailbox::empty(mailbox);
     }
 
     fn now_us(&mut self) -> u64 {

@@ -306,10 +306,14 @@ pub trait Engine {
     fn pipe_size(&self) -> u32;
 
     /// The other end's address; `None` on unix sockets, and when it is already gone.
-    fn client_address(&mut self, socket: Fd) -> Option<SocketAddr>;
+    fn client_address(&mut self, socket: Fd) -> Option<SocketAddr> {
+        socket::peer_address(socket)
+    }
 
     /// This end's address, as `client_address`.
-    fn local_address(&mut self, socket: Fd) -> Option<SocketAddr>;
+    fn local_address(&mut self, socket: Fd) -> Option<SocketAddr> {
+        socket::local_address(socket)
+    }
 
     /// Learns the addresses behind those it knows, in the order of their numbers, and how sockets
     /// are configured from now on.
@@ -322,10 +326,14 @@ pub trait Engine {
     ///
     /// # Errors
     /// They are not there, or no descriptor is free.
-    fn receive_sockets(&mut self, post: Fd, count: usize) -> io::Result<Vec<Fd>>;
+    fn receive_sockets(&mut self, post: Fd, count: usize) -> io::Result<Vec<Fd>> {
+        post::receive(post, count)
+    }
 
     /// Has the mailbox wait for the next ring.
-    fn empty_mailbox(&mut self, mailbox: Fd);
+    fn empty_mailbox(&mut self, mailbox: Fd) {
+        mailbox::empty(mailbox);
+    }
 
     /// Microseconds on a clock that never goes back.
     fn now_us(&mut self) -> u64;

@@ -4,7 +4,6 @@
 //! thread (io_uring/splice.c, io_uring/net.c: REQ_F_FORCE_ASYNC).
 
 use std::io;
-use std::net::SocketAddr;
 
 use hashbrown::HashMap;
 use io_uring::register::Restriction;
@@ -19,8 +18,7 @@ use super::pipes::PIPE_SIZE;
 use super::socket::TcpOptions;
 use super::sources::Uses;
 use super::{
-    Completion, Engine, Fd, Kind, Op, Patience, PeerId, Readiness, Submitted, Token, mailbox, post,
-    socket,
+    Completion, Engine, Fd, Kind, Op, Patience, PeerId, Readiness, Submitted, Token, socket,
 };
 use crate::config::Address;
 
@@ -359,24 +357,8 @@ impl Engine for Ring {
         PIPE_SIZE
     }
 
-    fn client_address(&mut self, socket: Fd) -> Option<SocketAddr> {
-        socket::peer_address(socket)
-    }
-
-    fn local_address(&mut self, socket: Fd) -> Option<SocketAddr> {
-        socket::local_address(socket)
-    }
-
     fn adopt(&mut self, peers: &[Address], options: TcpOptions) -> io::Result<()> {
         self.direct.adopt(peers, options)
-    }
-
-    fn receive_sockets(&mut self, post: Fd, count: usize) -> io::Result<Vec<Fd>> {
-        post::receive(post, count)
-    }
-
-    fn empty_mailbox(&mut self, mailbox: Fd) {
-        mailbox::empty(mailbox);
     }
 
     fn now_us(&mut self) -> u64 {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     HttpServer, Peer, Ringway, Server, Serving, closed_port, eventually, get, many_descriptors,
+    request_head,
 };
 
 /// An ejection that outlasts every test.
@@ -29,7 +30,7 @@ impl Patient {
         let checks = Arc::new(AtomicUsize::new(0));
         let (asked, count) = (Arc::clone(&is_well), Arc::clone(&checks));
         let serving = Server::listen().serve(move |mut peer| {
-            while let Some(head) = request(&mut peer) {
+            while let Some(head) = request_head(&mut peer) {
                 let is_check = head.starts_with("GET /health ");
                 count.fetch_add(usize::from(is_check), Ordering::SeqCst);
                 let (status, body) = match is_check {
@@ -72,19 +73,6 @@ impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
-}
-
-/// A request head, unless the connection ends before.
-fn request(peer: &mut Peer) -> Option<String> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        match peer.read(&mut byte) {
-            Ok(1) => head.push(byte[0]),
-            _ => return None,
-        }
-    }
-    Some(String::from_utf8_lossy(&head).into_owned())
 }
 
 /// One pool with these keys.

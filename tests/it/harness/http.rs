@@ -21,18 +21,23 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
 }
 
+/// A request head; `None` where the connection ends before.
+pub(crate) fn request_head(peer: &mut Peer) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match peer.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => return None,
+        }
+    }
+    Some(String::from_utf8_lossy(&head).into_owned())
+}
+
 impl Request {
     /// `None` at the end of the connection.
     fn read(peer: &mut Peer) -> Option<Self> {
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") {
-            match peer.read(&mut byte) {
-                Ok(1) => head.push(byte[0]),
-                _ => return None,
-            }
-        }
-        let head = String::from_utf8_lossy(&head).into_owned();
+        let head = request_head(peer)?;
         let length = field(&head, "content-length").map_or(0, |v| v.parse().expect("a number"));
         let mut body = vec![0; length];
         peer.read_exact(&mut body).ok()?;

@@ -14,7 +14,7 @@ mod server;
 mod stream;
 
 pub(crate) use hello::client_hello;
-pub(crate) use http::{HttpServer, Response, get};
+pub(crate) use http::{HttpServer, Response, get, request_head};
 pub(crate) use network::alone;
 pub(crate) use peer::{Connecting, Peer};
 pub(crate) use process::Process;
