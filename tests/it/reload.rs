@@ -139,7 +139,7 @@ fn listeners_come_and_go_and_come_back() {
 #[test]
 fn a_listener_comes_back_while_it_is_being_closed() {
     let server = named("one");
-    let ports: Vec<_> = (0..24).map(|_| crate::harness::free_port()).collect();
+    let ports = crate::harness::free_ports(24);
     let mut few = configuration(&json!([server.address()]));
     few["workers"] = json!(16);
     let mut all = few.clone();
@@ -254,7 +254,7 @@ fn reloads_under_load_lose_nothing_and_keep_nothing() {
     const LIVE: usize = 200;
     let _both = both_cores();
     let servers: Vec<_> = (0..4).map(|_| named("x")).collect();
-    let ports: Vec<_> = (0..3).map(|_| crate::harness::free_port()).collect();
+    let ports = crate::harness::free_ports(3);
     let changed = |round: usize| {
         let mut list = vec![json!(servers[0].address())];
         for (number, server) in servers.iter().enumerate().skip(1) {

@@ -132,6 +132,15 @@ pub(crate) fn closed_port() -> (Socket, String) {
 
 /// A port nobody has now, for programs that cannot choose one and say which.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    free_ports(1)[0]
+}
+
+/// As many, all different: held until the last is found.
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    let listen = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listeners: Vec<_> = (0..count).map(listen).collect();
+    let port = |listener: &TcpListener| {
+        listener.local_addr().expect("a bound socket has an address").port()
+    };
+    listeners.iter().map(port).collect()
 }
