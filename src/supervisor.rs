@@ -167,7 +167,8 @@ impl Supervisor {
         let servers = lookup::look_up(&config).map_err(Failures)?;
         let sandbox = rights::sandbox(&config, file)?;
         let mut peers = Peers::default();
-        let edition = Edition::succeeding(None, config, servers, &mut peers, clock::seed());
+        let (seed, workers) = (clock::seed(), cores.len());
+        let edition = Edition::succeeding(None, config, servers, &mut peers, seed, workers);
         let edition = Arc::new(edition);
         let shared = Arc::new(Shared::new(Arc::clone(&edition), cores.len()));
         let mut workers = Vec::new();

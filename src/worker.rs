@@ -139,6 +139,7 @@ pub struct Worker<E: Engine> {
 
 /// What a step may look at, whatever it is about.
 struct Surroundings {
+    worker: usize,
     habits: Vec<Habit>,
     hosts: Hosts,
     random: Random,
@@ -157,6 +158,8 @@ impl Surroundings {
             now_us,
             config: &edition.config,
             pools: &edition.pools,
+            listeners: &edition.listeners,
+            worker: self.worker,
             habits: &mut self.habits,
             hosts: &mut self.hosts,
             random: &mut self.random,
@@ -182,6 +185,7 @@ impl<E: Engine> Worker<E> {
         let now_us = engine.now_us();
         let edition = Rc::new(LocalEdition(setup.edition));
         let surroundings = Surroundings {
+            worker: setup.number,
             habits: vec![Habit::default(); edition.config.listeners.len()],
             hosts: Hosts::default(),
             random: Random::new(setup.seed),
@@ -556,8 +560,9 @@ impl<E: Engine> Worker<E> {
                 self.engine.submit(token(id, Kind::Cancel, side), op);
             }
         }
-        let about = seat.session.leave(reason, &seat.edition.pools, self.now_us);
+        let about = seat.session.leave(reason, &seat.edition.pools, self.number, self.now_us);
         self.shared.counters[self.number].close(reason);
+        seat.edition.listeners[usize::from(about.listener)].of(self.number).close(reason);
         let admission = &seat.edition.admission;
         admission.leave(about.listener, self.number);
         if let Some(network) = self.networks.remove(&id.index) {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use criterion::Criterion;
 use ringway::config::Config;
 use ringway::hosts::Hosts;
+use ringway::metrics::{ListenerCounts, PerWorker};
 use ringway::pool::Pool;
 use ringway::random::Random;
 use ringway::session::{Action, CloseReason, Cx, Event, Habit, Rest, Session};
@@ -63,7 +64,7 @@ pub(crate) fn life(criterion: &mut Criterion) {
             ring.receive(&mut session, Side::Client, &[]);
             ring.receive(&mut session, Side::Server, &[]);
             assert_eq!(ring.ended.take(), Some(CloseReason::ClientClosed));
-            session.leave(CloseReason::ClientClosed, &ring.pools, NOW_US);
+            session.leave(CloseReason::ClientClosed, &ring.pools, 0, NOW_US);
         });
     });
 }
@@ -73,6 +74,7 @@ pub(crate) fn life(criterion: &mut Criterion) {
 struct FakeRing {
     config: Config,
     pools: Vec<Pool>,
+    listeners: Vec<PerWorker<ListenerCounts>>,
     habits: [Habit; 1],
     hosts: Hosts,
     random: Random,
@@ -90,6 +92,7 @@ impl FakeRing {
         Self {
             config: config(keys),
             pools: vec![pool(keys, 4)],
+            listeners: vec![PerWorker::new(1)],
             habits: [Habit::default()],
             hosts: Hosts::default(),
             random: Random::new(1),
@@ -112,6 +115,8 @@ impl FakeRing {
             now_us: NOW_US,
             config: &self.config,
             pools: &self.pools,
+            listeners: &self.listeners,
+            worker: 0,
             habits: &mut self.habits,
             hosts: &mut self.hosts,
             random: &mut self.random,

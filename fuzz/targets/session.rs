@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 
 use ringway::config::{self, Config, ServerAddress};
 use ringway::hosts::Hosts;
+use ringway::metrics::{ListenerCounts, PerWorker};
 use ringway::pool::{Pool, ServerSpec};
 use ringway::random::Random;
 use ringway::session::{Action, Cx, Event, Habit, PipeState, Rest, Session};
@@ -117,6 +118,7 @@ struct Machine<'d> {
     listener: u16,
     config: Config,
     pools: Vec<Pool>,
+    listeners: Vec<PerWorker<ListenerCounts>>,
     habits: Vec<Habit>,
     hosts: Hosts,
     random: Random,
@@ -147,6 +149,7 @@ impl<'d> Machine<'d> {
             input,
             listener,
             pools: config.pools.iter().map(pool).collect(),
+            listeners: config.listeners.iter().map(|_| PerWorker::new(1)).collect(),
             habits: vec![Habit::default(); config.listeners.len()],
             hosts: Hosts::default(),
             random: Random::new(1),
@@ -167,6 +170,8 @@ impl<'d> Machine<'d> {
             now_us: self.now_us,
             config: &self.config,
             pools: &self.pools,
+            listeners: &self.listeners,
+            worker: 0,
             habits: &mut self.habits,
             hosts: &mut self.hosts,
             random: &mut self.random,
@@ -252,7 +257,7 @@ impl<'d> Machine<'d> {
             Action::NoDeadline => self.deadline_ms = None,
             Action::End(reason) => {
                 let session = self.session.take().expect("it ends once");
-                session.leave(reason, &self.pools, self.now_us);
+                session.leave(reason, &self.pools, 0, self.now_us);
             }
             splicing => self.splice(splicing),
         }

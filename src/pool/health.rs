@@ -118,8 +118,20 @@ pub enum Failure {
 }
 
 impl Failure {
-    const ALL: [Self; 5] =
+    /// Each, in the order of declaration.
+    pub const ALL: [Self; 5] =
         [Self::Refused, Self::TimedOut, Self::Unreachable, Self::NotConnected, Self::EarlyReset];
+
+    /// The word in metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::NotConnected => "not_connected",
+            Self::EarlyReset => "early_reset",
+        }
+    }
 
     /// What happened, for a line in the log.
     pub const fn as_str(self) -> &'static str {

@@ -37,6 +37,11 @@ pub struct LearnedKey {
 
 impl LearnedKey {
     pub(super) const NOT_STORED: Self = Self { hash: 0, stored: false };
+
+    /// It is in the table.
+    pub fn is_stored(&self) -> bool {
+        self.stored
+    }
 }
 
 #[derive(Debug)]

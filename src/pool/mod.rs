@@ -41,6 +41,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::{self, Balance};
+use crate::metrics::{PerWorker, PoolCounts, PoolTotals, ServerCounts};
 use crate::peek::http_head::RequestHead;
 use crate::sys::{PeerId, SourceList};
 
@@ -91,6 +92,9 @@ pub enum How {
 }
 
 impl How {
+    /// Each, in the order of declaration.
+    pub const ALL: [Self; 3] = [Self::Balanced, Self::Kept, Self::Redispatched];
+
     /// The word for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -126,6 +130,7 @@ pub struct Pool {
     backups: Group,
     rule: Rule,
     limits: Arc<Limits>,
+    counts: PerWorker<PoolCounts>,
     /// One Set-Cookie value for each server; empty unless the pool inserts a cookie.
     cookies: Box<[Box<str>]>,
     /// In ascending order.
@@ -139,7 +144,7 @@ impl Pool {
     /// # Panics
     /// With more than 65,535 servers.
     pub fn new(spec: &config::Pool, servers: Vec<ServerSpec>) -> Self {
-        Self::succeeding(None, spec, servers, &mut Peers::default(), 0)
+        Self::succeeding(None, spec, servers, &mut Peers::default(), 0, 1)
     }
 
     /// Makes the pool that takes the place of `before`: counts, learned keys and turns are carried
@@ -147,7 +152,8 @@ impl Pool {
     /// name may lead to them. Both pools may be used from then on, and count the same sessions.
     ///
     /// `seed` is a number peers cannot know, which keys the learned table against values made to
-    /// collide. Nothing that machines must agree on depends on it.
+    /// collide. Nothing that machines must agree on depends on it. So many `workers` count what
+    /// happens, in every pool.
     ///
     /// # Panics
     /// With more than 65,535 servers.
@@ -157,8 +163,9 @@ impl Pool {
         servers: Vec<ServerSpec>,
         peers: &mut Peers,
         seed: u64,
+        workers: usize,
     ) -> Self {
-        let servers = successors(before, spec, servers, peers);
+        let servers = successors(before, spec, servers, peers, workers);
         assert!(servers.len() <= usize::from(u16::MAX), "a ServerIndex has 16 bits");
         let rule = Rule::new(&spec.sticky, &servers, before.map(|before| &before.rule), seed);
         let with_ring = rule.hashes() || spec.balance == Balance::Hash;
@@ -181,6 +188,7 @@ impl Pool {
             servers,
             rule,
             limits,
+            counts: before.map_or_else(|| PerWorker::new(workers), |before| before.counts.clone()),
             by_peer,
         }
     }
@@ -203,6 +211,21 @@ impl Pool {
     /// All servers, backups among them, in the order given.
     pub fn servers(&self) -> &[Server] {
         &self.servers
+    }
+
+    /// What a worker counts of this pool, under every edition.
+    pub fn counts(&self, worker: usize) -> &PoolCounts {
+        self.counts.of(worker)
+    }
+
+    /// What all workers have counted so far.
+    pub fn totals(&self) -> PoolTotals {
+        PoolTotals::of(&self.counts)
+    }
+
+    /// What a worker counts of a server, under every edition.
+    pub fn server_counts(&self, server: ServerIndex, worker: usize) -> &ServerCounts {
+        self.server(server).counts.of(worker)
     }
 
     /// What the sticky rule sees in a connection; `head` is `None` for what is not HTTP, `client`
@@ -480,6 +503,7 @@ fn successors(
     spec: &config::Pool,
     specs: Vec<ServerSpec>,
     peers: &mut Peers,
+    workers: usize,
 ) -> Box<[Server]> {
     let mut uses: HashMap<String, u32> = HashMap::new();
     specs.iter().for_each(|spec| *uses.entry(spec.id.clone()).or_default() += 1);
@@ -490,7 +514,9 @@ fn successors(
         let is_unique = uses.get(&id) == Some(&1);
         let id = if is_unique { id } else { format!("{id}@{address}") };
         let peer = peers.number(&address);
-        let state = known(peer).map_or_else(|| Arc::new(State::new()), |s| Arc::clone(&s.state));
+        let known = known(peer);
+        let state = known.map_or_else(|| Arc::new(State::new()), |s| Arc::clone(&s.state));
+        let counts = known.map_or_else(|| PerWorker::new(workers), |s| s.counts.clone());
         state.count.set_limit(max_connections);
         if spec.health.is_none() {
             state.health.bring_up(0);
@@ -498,7 +524,7 @@ fn successors(
         if spec.eject.is_none() {
             state.health.forget_ejection();
         }
-        Server { address, peer, id: id.into(), weight, backup, leaving: false, state }
+        Server { address, peer, id: id.into(), weight, backup, leaving: false, counts, state }
     };
     let mut servers: Vec<Server> = specs.into_iter().map(server).collect();
     let Some(before) = before.filter(|before| before.rule.outlasts(&spec.sticky)) else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::counts::Count;
 use super::health::{Health, Standing};
 use crate::config::Address;
+use crate::metrics::{PerWorker, ServerCounts, ServerTotals};
 use crate::sys::PeerId;
 
 /// A server as [`super::Pool::new`] takes it: looked up, so that it has one address.
@@ -37,6 +38,8 @@ pub struct Server {
     pub backup: bool,
     /// No longer in the file: only keys that lead here still do.
     pub leaving: bool,
+    /// Here and not in the state, so that counting a byte follows one reference less.
+    pub(super) counts: PerWorker<ServerCounts>,
     pub(super) state: Arc<State>,
 }
 
@@ -64,6 +67,11 @@ impl Server {
         self.state.count.total()
     }
 
+    /// What all workers have counted of it so far.
+    pub fn totals(&self) -> ServerTotals {
+        ServerTotals::of(&self.counts)
+    }
+
     /// What checks and sessions have come to say of it.
     pub fn standing(&self, now_ms: u64) -> Standing {
         self.state.health.standing().by(now_ms)
@@ -71,7 +79,7 @@ impl Server {
 
     /// The same when it is no longer in the file.
     pub(super) fn to_leave(&self) -> Self {
-        let Self { address, peer, id, weight, backup, state, .. } = self;
+        let Self { address, peer, id, weight, backup, counts, state, .. } = self;
         Self {
             address: address.clone(),
             peer: *peer,
@@ -79,6 +87,7 @@ impl Server {
             weight: *weight,
             backup: *backup,
             leaving: true,
+            counts: counts.clone(),
             state: Arc::clone(state),
         }
     }

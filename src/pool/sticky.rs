@@ -21,6 +21,13 @@ pub struct Key {
     pub(super) leads: Leads,
 }
 
+impl Key {
+    /// It is one that a server is expected to know.
+    pub fn asks_for_a_server(&self) -> bool {
+        !matches!(self.kind, KeyKind::None | KeyKind::Handshake)
+    }
+}
+
 /// The kinds of [`Key`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {

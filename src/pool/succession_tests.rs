@@ -64,10 +64,10 @@ fn visit_with(pool: &Pool, target: &str, fields: Vec<Field<'_>>) -> (u16, How) {
 #[test]
 fn counts_go_on_under_both_pools() {
     let (spec, mut peers) = (spec(Balance::LeastConn, &Sticky::None), Peers::default());
-    let before = Pool::succeeding(None, &spec, servers(&[(1, 1), (2, 1)]), &mut peers, 0);
+    let before = Pool::succeeding(None, &spec, servers(&[(1, 1), (2, 1)]), &mut peers, 0, 1);
     assert_eq!([open(&before), open(&before)], [1, 2]);
     let servers = servers(&[(3, 1), (2, 1), (1, 1)]);
-    let after = Pool::succeeding(Some(&before), &spec, servers, &mut peers, 0);
+    let after = Pool::succeeding(Some(&before), &spec, servers, &mut peers, 0, 1);
     assert_eq!(open(&after), 3, "the only one without a session");
     assert_eq!(after.servers().iter().map(Server::live).collect::<Vec<_>>(), [1, 1, 1]);
     before.release(ServerIndex(0));
@@ -78,11 +78,11 @@ fn counts_go_on_under_both_pools() {
 fn turns_go_on_where_they_were() {
     let (spec, mut peers) = (spec(Balance::RoundRobin, &Sticky::None), Peers::default());
     let all = [(1, 1), (2, 1), (3, 1), (4, 1)];
-    let mut pool = Pool::succeeding(None, &spec, servers(&all), &mut peers, 0);
+    let mut pool = Pool::succeeding(None, &spec, servers(&all), &mut peers, 0, 1);
     let mut turns = [0; 5];
     for _ in 0..400 {
         turns[usize::from(open(&pool))] += 1;
-        pool = Pool::succeeding(Some(&pool), &spec, servers(&all), &mut peers, 0);
+        pool = Pool::succeeding(Some(&pool), &spec, servers(&all), &mut peers, 0, 1);
     }
     assert_eq!(turns, [0, 100, 100, 100, 100]);
     assert_eq!(peers.len(), 4, "addresses are known once");
@@ -91,9 +91,10 @@ fn turns_go_on_where_they_were() {
 #[test]
 fn learned_keys_lead_to_the_same_address_wherever_it_stands() {
     let (spec, mut peers) = (spec(Balance::RoundRobin, &cookie("id")), Peers::default());
-    let before = Pool::succeeding(None, &spec, servers(&[(1, 1), (2, 1)]), &mut peers, 0);
+    let before = Pool::succeeding(None, &spec, servers(&[(1, 1), (2, 1)]), &mut peers, 0, 1);
     let held = before.learn(b"7", ServerIndex(1), 0);
-    let after = Pool::succeeding(Some(&before), &spec, servers(&[(2, 9), (1, 1)]), &mut peers, 1);
+    let after =
+        Pool::succeeding(Some(&before), &spec, servers(&[(2, 9), (1, 1)]), &mut peers, 1, 1);
     assert_eq!(visit(&after, "id=7"), (2, How::Kept));
     before.let_go(held, 0);
     assert_eq!(after.sweep(120_000), 1, "one table");
@@ -102,40 +103,40 @@ fn learned_keys_lead_to_the_same_address_wherever_it_stands() {
 #[test]
 fn a_server_that_is_gone_stays_while_keys_lead_to_it_and_gets_nobody_else() {
     let (spec, mut peers) = (spec(Balance::RoundRobin, &cookie("id")), Peers::default());
-    let before = Pool::succeeding(None, &spec, servers(&[(1, 1), (2, 1)]), &mut peers, 0);
+    let before = Pool::succeeding(None, &spec, servers(&[(1, 1), (2, 1)]), &mut peers, 0, 1);
     let held = before.learn(b"7", ServerIndex(1), 0);
-    let mut after = Pool::succeeding(Some(&before), &spec, servers(&[(1, 1)]), &mut peers, 0);
+    let mut after = Pool::succeeding(Some(&before), &spec, servers(&[(1, 1)]), &mut peers, 0, 1);
     assert_eq!(visit(&after, "id=7"), (2, How::Kept));
     assert_eq!([open(&after), open(&after), open(&after)], [1, 1, 1]);
-    after = Pool::succeeding(Some(&after), &spec, servers(&[(1, 1)]), &mut peers, 0);
+    after = Pool::succeeding(Some(&after), &spec, servers(&[(1, 1)]), &mut peers, 0, 1);
     assert_eq!(visit(&after, "id=7"), (2, How::Kept), "through any number of editions");
     before.let_go(held, 0);
     after.sweep(120_000);
-    after = Pool::succeeding(Some(&after), &spec, servers(&[(1, 1)]), &mut peers, 0);
+    after = Pool::succeeding(Some(&after), &spec, servers(&[(1, 1)]), &mut peers, 0, 1);
     assert_eq!(after.servers().len(), 1, "nothing leads there any more");
 }
 
 #[test]
 fn a_sid_that_names_a_server_leads_to_it_while_it_has_sessions() {
     let (spec, mut peers) = (spec(Balance::RoundRobin, &socketio()), Peers::default());
-    let before = Pool::succeeding(None, &spec, servers(&[(1, 1), (2, 1)]), &mut peers, 0);
+    let before = Pool::succeeding(None, &spec, servers(&[(1, 1), (2, 1)]), &mut peers, 0, 1);
     assert_eq!([open(&before), open(&before)], [1, 2]);
-    let after = Pool::succeeding(Some(&before), &spec, servers(&[(1, 1)]), &mut peers, 0);
+    let after = Pool::succeeding(Some(&before), &spec, servers(&[(1, 1)]), &mut peers, 0, 1);
     let sid = |pool: &Pool| visit_with(pool, "/socket.io/?EIO=4&sid=s2.abc", Vec::new());
     assert_eq!(sid(&after), (2, How::Kept));
     before.release(ServerIndex(1));
-    let last = Pool::succeeding(Some(&after), &spec, servers(&[(1, 1)]), &mut peers, 0);
+    let last = Pool::succeeding(Some(&after), &spec, servers(&[(1, 1)]), &mut peers, 0, 1);
     assert_eq!(sid(&last), (1, How::Redispatched));
 }
 
 #[test]
 fn keys_of_another_kind_are_forgotten() {
     let (spec_before, mut peers) = (spec(Balance::RoundRobin, &cookie("id")), Peers::default());
-    let before = Pool::succeeding(None, &spec_before, servers(&[(1, 1), (2, 1)]), &mut peers, 0);
+    let before = Pool::succeeding(None, &spec_before, servers(&[(1, 1), (2, 1)]), &mut peers, 0, 1);
     let held = before.learn(b"7", ServerIndex(1), 0);
     for sticky in [cookie("other"), socketio(), Sticky::None] {
         let spec = spec(Balance::RoundRobin, &sticky);
-        let after = Pool::succeeding(Some(&before), &spec, servers(&[(1, 1)]), &mut peers, 0);
+        let after = Pool::succeeding(Some(&before), &spec, servers(&[(1, 1)]), &mut peers, 0, 1);
         assert_eq!((after.learned(), after.servers().len()), (0, 1), "{sticky:?}");
     }
     before.let_go(held, 0);

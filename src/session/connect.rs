@@ -13,8 +13,9 @@ use super::relay::{self, ClientHalf};
 use super::watch::{Gate, Watch};
 use super::{About, Action, CloseReason, Cx, Event, Next, Phase, Place, answer, close};
 use crate::config::PoolIndex;
+use crate::metrics::{self, PoolCounts};
 use crate::peek::proxy_protocol;
-use crate::pool::{Failure, Key, LOOK_MS, Look, NoPick, Pool, ServerIndex, Ticket, Tried};
+use crate::pool::{Failure, How, Key, LOOK_MS, Look, NoPick, Pool, ServerIndex, Ticket, Tried};
 use crate::sys::{Farewell, Fault, Readiness, Side};
 
 /// Milliseconds before somebody who found no descriptor, memory or port tries again: ten attempts a
@@ -25,6 +26,8 @@ const SHORTAGE_PAUSE_MS: u32 = 100;
 pub(super) struct Connecting {
     pool: PoolIndex,
     key: Key,
+    /// It is counted whether the key has led anywhere.
+    followed: bool,
     tried: Tried,
     /// Those of them that this machine has no port left for.
     spent: Vec<ServerIndex>,
@@ -40,6 +43,8 @@ pub(super) struct Connecting {
     client: ClientHalf,
     local: Option<SocketAddr>,
     started_us: u64,
+    /// The same for the server that is being connected to.
+    tried_us: u64,
     /// Speaks HTTP, so failure is answered; with the Origin that CORS wants to see named.
     pub(super) http: Option<Option<Box<[u8]>>>,
     /// What relaying has to look out for.
@@ -65,6 +70,7 @@ impl Connecting {
         Self {
             pool,
             key,
+            followed: false,
             tried: Tried::default(),
             spent: Vec::new(),
             shortage: None,
@@ -75,6 +81,7 @@ impl Connecting {
             client,
             local,
             started_us: now_us,
+            tried_us: now_us,
             http: None,
             watch: None,
         }
@@ -85,6 +92,8 @@ impl Connecting {
 pub(super) fn start(mut connecting: Connecting, about: &mut About, cx: &mut Cx<'_>) -> Phase {
     about.peek_us = micros(cx.now_us - about.accepted_us);
     about.key = connecting.key.kind;
+    about.pool = Some(connecting.pool);
+    cx.pools[usize::from(connecting.pool.0)].counts(cx.worker).peek(about.peek_us.into());
     match connecting.begin(about, cx) {
         None => Phase::Connect(Box::new(connecting)),
         Some(phase) => phase,
@@ -148,17 +157,21 @@ impl Connecting {
         if about.retries >= pool.spec().connect_tries {
             return Some(self.give_up(CloseReason::ConnectFailed, cx));
         }
+        let counts = pool.counts(cx.worker);
         let client = about.client.map(|client| client.ip());
         let random = cx.random.next();
         match pool.pick(&self.key, client, &self.tried, random, cx.now_ms()) {
             Ok(pick) => {
-                about.place = Some(Place { pool: self.pool, server: pick.server, how: pick.how });
+                counts.pick(pick.how);
+                self.follow_key(pick.how == How::Kept, counts);
+                self.tried_us = cx.now_us;
+                let (server, how) = (pick.server, pick.how);
+                about.place = Some(Place { pool: self.pool, server, how, connected: false });
                 about.learned = pick.held;
                 about.in_flight = pick.in_flight;
                 self.leave_queue(cx.pools);
                 cx.deadline_in(pool.spec().connect_timeout_ms);
                 let data_in_hand = !self.bytes.is_empty() || pool.spec().send_proxy.is_some();
-                let server = pick.server;
                 cx.act(Action::Connect { pool: self.pool, server, data_in_hand });
                 None
             }
@@ -166,7 +179,17 @@ impl Connecting {
             // Not refused for want of ports while they may come back.
             Err(_) if !self.spent.is_empty() => self.pause(cx),
             Err(NoPick::NoServer) => Some(self.give_up(CloseReason::ConnectFailed, cx)),
-            Err(NoPick::KeyLost) => Some(self.give_up(CloseReason::KeyLost, cx)),
+            Err(NoPick::KeyLost) => {
+                self.follow_key(false, counts);
+                Some(self.give_up(CloseReason::KeyLost, cx))
+            }
+        }
+    }
+
+    /// Counts whether its key, if it has one, has led to a server; once.
+    fn follow_key(&mut self, is_hit: bool, counts: &PoolCounts) {
+        if self.key.asks_for_a_server() && !std::mem::replace(&mut self.followed, true) {
+            counts.follow_key(is_hit);
         }
     }
 
@@ -179,6 +202,7 @@ impl Connecting {
             let Some(ticket) = pool.join(server) else {
                 return Some(self.give_up(CloseReason::QueueFull, cx));
             };
+            pool.counts(cx.worker).queue();
             let until_ms = cx.now_ms() + u64::from(pool.spec().queue_timeout_ms);
             self.waiting = Some(Waiting { ticket, until_ms });
             if self.client != ClientHalf::Receiving {
@@ -268,7 +292,9 @@ impl Connecting {
     fn failed(&self, failure: Option<Failure>, about: &About, cx: &mut Cx<'_>) {
         let place = about.place.expect("connecting to a place");
         if let Some(failure) = failure {
-            cx.pools[self.pool.0 as usize].failed(place.server, failure, cx.now_ms());
+            let pool = &cx.pools[self.pool.0 as usize];
+            pool.server_counts(place.server, cx.worker).fail(failure);
+            pool.failed(place.server, failure, cx.now_ms());
         }
         cx.act(Action::Close(Side::Server, Farewell::Reset));
     }
@@ -280,6 +306,7 @@ impl Connecting {
         match self.shortage.take() {
             None => {
                 about.retries += 1;
+                cx.pools[self.pool.0 as usize].counts(cx.worker).retry();
                 self.tried.insert(place.server);
             }
             Some(Fault::NoPorts) => {
@@ -315,7 +342,7 @@ impl Connecting {
         match result {
             Ok([]) => self.client = ClientHalf::Ended,
             Ok(bytes) => {
-                about.received[Side::Client as usize] += bytes.len() as u64;
+                about.receive(Side::Client, bytes.len() as u64, cx);
                 self.bytes.extend_from_slice(bytes);
                 self.client = ClientHalf::Idle;
             }
@@ -328,11 +355,17 @@ impl Connecting {
     }
 
     fn connected(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Phase {
-        let place = about.place.expect("connected to a place");
+        let place = about.place.as_mut().expect("connected to a place");
+        place.connected = true;
+        let place = *place;
         let pool = &cx.pools[self.pool.0 as usize];
         connect_over(about, pool);
         pool.commit(place.server);
         about.connect_us = micros(cx.now_us - self.started_us);
+        let server = pool.server_counts(place.server, cx.worker);
+        metrics::connected(pool.counts(cx.worker), server, cx.now_us - self.tried_us);
+        // It came before there was a server.
+        server.receive(Side::Client, about.received[Side::Client as usize]);
         cx.act(Action::NoDeadline);
 
         let mut bytes = std::mem::take(&mut self.bytes);

@@ -71,7 +71,7 @@ impl FirstBytes {
             Event::Deadline => (Vec::new(), ClientHalf::Receiving),
             _ => return Next::Stay,
         };
-        about.received[Side::Client as usize] += bytes.len() as u64;
+        about.receive(Side::Client, bytes.len() as u64, cx);
         Next::To(route::opaque(about, self.local, bytes, client, cx))
     }
 }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use crate::config::{Config, Listener, PoolIndex};
 use crate::hosts::Hosts;
+use crate::metrics::{ListenerCounts, PerWorker};
 use crate::pool::{Failure, How, KeyKind, LearnedKey, Pool, ServerIndex};
 use crate::random::Random;
 use crate::sys::{BufferId, Farewell, Fault, Patience, Readiness, Side};
@@ -217,6 +218,10 @@ pub struct Cx<'a> {
     pub config: &'a Config,
     /// By [`PoolIndex`], shared by all workers.
     pub pools: &'a [Pool],
+    /// What is counted of each listener.
+    pub listeners: &'a [PerWorker<ListenerCounts>],
+    /// Whose counts are this session's.
+    pub worker: usize,
     /// Who speaks first, by listener.
     pub habits: &'a mut [Habit],
     /// Host names seen.
@@ -263,6 +268,8 @@ pub struct About {
     pub client_tls: bool,
     /// Host header or SNI.
     pub host: Option<Arc<str>>,
+    /// The pool it was routed to.
+    pub pool: Option<PoolIndex>,
     /// Where it was placed last.
     pub place: Option<Place>,
     /// What stickiness looked at.
@@ -292,6 +299,8 @@ pub struct Place {
     pub server: ServerIndex,
     /// Why that one.
     pub how: How,
+    /// It has been connected to.
+    pub connected: bool,
 }
 
 impl About {
@@ -301,6 +310,7 @@ impl About {
             client,
             client_tls: false,
             host: None,
+            pool: None,
             place: None,
             key: KeyKind::None,
             in_flight: false,
@@ -317,8 +327,19 @@ impl About {
         &config.listeners[self.listener as usize]
     }
 
+    /// Bytes came from a side: they are counted at once, here and where everybody sees them.
+    #[inline]
+    fn receive(&mut self, side: Side, bytes: u64, cx: &Cx<'_>) {
+        self.received[side as usize] += bytes;
+        cx.listeners[usize::from(self.listener)].of(cx.worker).receive(side, bytes);
+        if let Some(place) = self.place.filter(|place| place.connected) {
+            let pool = &cx.pools[usize::from(place.pool.0)];
+            pool.server_counts(place.server, cx.worker).receive(side, bytes);
+        }
+    }
+
     /// Tells the pool of an early reset, or that all went well.
-    fn judge(&self, reason: CloseReason, pools: &[Pool], now_us: u64) {
+    fn judge(&self, reason: CloseReason, pools: &[Pool], worker: usize, now_us: u64) {
         let Some(place) = self.place else { return };
         let pool = &pools[place.pool.0 as usize];
         match reason {
@@ -327,6 +348,7 @@ impl About {
                 let before_us = u64::from(self.peek_us) + u64::from(self.connect_us);
                 let connected_us = self.accepted_us + before_us;
                 if now_us.saturating_sub(connected_us) < EARLY_RESET_US {
+                    pool.server_counts(place.server, worker).fail(Failure::EarlyReset);
                     pool.failed(place.server, Failure::EarlyReset, now_us / 1000);
                 }
             }
@@ -417,10 +439,20 @@ impl Session {
     }
 
     /// After [`Action::End`]: says how its server did, gives back its place, lets go of its key,
-    /// and leaves what is to be told of it.
-    pub fn leave(mut self, reason: CloseReason, pools: &[Pool], now_us: u64) -> About {
+    /// counts it among those that are over, and leaves what is to be told of it.
+    pub fn leave(
+        mut self,
+        reason: CloseReason,
+        pools: &[Pool],
+        worker: usize,
+        now_us: u64,
+    ) -> About {
         self.leave_queue(pools);
-        self.about.judge(reason, pools, now_us);
+        self.about.judge(reason, pools, worker, now_us);
+        if let Some(pool) = self.about.pool {
+            let lived_us = now_us.saturating_sub(self.about.accepted_us);
+            pools[usize::from(pool.0)].counts(worker).close(reason, lived_us);
+        }
         connect::leave_place(&mut self.about, pools, now_us / 1000);
         self.about
     }

@@ -60,7 +60,7 @@ impl Peeking {
     pub(super) fn step(&mut self, about: &mut About, event: Event<'_>, cx: &mut Cx<'_>) -> Next {
         match event {
             Event::Received { result: Ok(bytes), buffer, rest, .. } => {
-                about.received[Side::Client as usize] += bytes.len() as u64;
+                about.receive(Side::Client, bytes.len() as u64, cx);
                 self.held.extend_from_slice(bytes);
                 cx.release(buffer);
                 if bytes.is_empty() {

@@ -228,7 +228,7 @@ impl Relay {
             let place = about.place.expect("relaying with a server");
             cx.pools[place.pool.0 as usize].served(place.server);
         }
-        about.received[side as usize] += u64::from(len);
+        about.receive(side, u64::from(len), cx);
         let half = &mut self.halves[side as usize];
         half.read(len >= cx.buffer_size, rest);
         if half.stage != Stage::Open {
@@ -243,7 +243,13 @@ impl Relay {
             }
             if side == Side::Client {
                 match watch.client_sent(bytes) {
-                    FromClient::Forward(count) => forward = count as u32,
+                    FromClient::Forward(count) => {
+                        forward = count as u32;
+                        if forward < len && watch.is_first_surplus() {
+                            let place = about.place.expect("relaying with a server");
+                            cx.pools[usize::from(place.pool.0)].counts(cx.worker).throw_away();
+                        }
+                    }
                     FromClient::HoldOn => {
                         cx.release(buffer);
                         self.receive(side, cx);

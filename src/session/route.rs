@@ -76,7 +76,11 @@ pub(super) fn http(
     let mut connecting = Connecting::new(pool, key, bytes, ClientHalf::Idle, local, cx.now_us);
     connecting.http = Some(head.header("origin").map(Box::from));
     let is_polling_handshake = key.kind == KeyKind::Handshake && !head.websocket;
-    connecting.watch = Some(Box::new(Watch::new(gate, one_request, is_polling_handshake)));
+    let mut watch = Watch::new(gate, one_request, is_polling_handshake);
+    if one_request && !head.websocket && belonging < following.len() && watch.is_first_surplus() {
+        cx.pools[pool.0 as usize].counts(cx.worker).throw_away();
+    }
+    connecting.watch = Some(Box::new(watch));
     connect::start(connecting, about, cx)
 }
 

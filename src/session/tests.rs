@@ -2,6 +2,7 @@
 
 mod accept_and_peek;
 mod connect;
+mod counting;
 mod queue;
 mod relay;
 mod splice;
@@ -74,6 +75,7 @@ use Side::{Client, Server};
 struct Bench {
     config: Config,
     pools: Vec<Pool>,
+    listeners: Vec<PerWorker<ListenerCounts>>,
     habits: Vec<Habit>,
     hosts: Hosts,
     random: Random,
@@ -98,7 +100,9 @@ impl Bench {
         let (hosts, random) = (Hosts::default(), Random::new(1));
         let actions = Vec::new();
         let habits = vec![Habit::default(); config.listeners.len()];
-        Self { config, pools, habits, hosts, random, now_us: 1_000_000, session: None, actions }
+        let listeners = config.listeners.iter().map(|_| PerWorker::new(1)).collect();
+        let (now_us, session) = (1_000_000, None);
+        Self { config, pools, listeners, habits, hosts, random, now_us, session, actions }
     }
 
     /// A client of `listener`, and what was done at once.
@@ -148,6 +152,8 @@ impl Bench {
             now_us: self.now_us,
             config: &self.config,
             pools: &self.pools,
+            listeners: &self.listeners,
+            worker: 0,
             habits: &mut self.habits,
             hosts: &mut self.hosts,
             random: &mut self.random,

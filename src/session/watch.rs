@@ -104,14 +104,16 @@ pub(super) struct Watch {
     learn_sid: bool,
     learn_cookie: bool,
     insert_cookie: bool,
+    /// The client has sent something behind its one request.
+    surplus: bool,
 }
 
 impl Watch {
     /// A request whose response may have to be looked at: see [`Watch::placed`].
     pub(super) fn new(gate: Gate, close: bool, learn_sid: bool) -> Self {
         let response = Response::Head { held: Vec::new(), scanner: ResponseScanner::default() };
-        let (learn_cookie, insert_cookie) = (false, false);
-        Self { gate, response, close, learn_sid, learn_cookie, insert_cookie }
+        let (learn_cookie, insert_cookie, surplus) = (false, false, false);
+        Self { gate, response, close, learn_sid, learn_cookie, insert_cookie, surplus }
     }
 
     /// Only what the client sends is watched.
@@ -159,6 +161,11 @@ impl Watch {
                 if held.paused { FromClient::Pause } else { FromClient::HoldOn }
             }
         }
+    }
+
+    /// Something of the client is thrown away; whether that is so for the first time.
+    pub(super) fn is_first_surplus(&mut self) -> bool {
+        !std::mem::replace(&mut self.surplus, true)
     }
 
     /// Bytes of the client are held, so its EOF has to wait behind them.
@@ -263,6 +270,9 @@ impl Watch {
         }
         if let Some(key) = key {
             let learned = pool.learn(key, place.server, cx.now_ms());
+            if learned.is_stored() {
+                pool.counts(cx.worker).learn();
+            }
             if let Some(before) = about.learned.replace(learned) {
                 pool.let_go(before, cx.now_ms());
             }

@@ -71,8 +71,8 @@ impl Supervisor {
         let (placements, arriving) = self.listeners.adopt(plan, &config, now_ms);
         self.listeners.announce(&arriving);
         let known = self.peers.len();
-        let seed = clock::seed();
-        let edition = Edition::succeeding(Some(&before), config, servers, &mut self.peers, seed);
+        let (seed, workers, peers) = (clock::seed(), self.workers.len(), &mut self.peers);
+        let edition = Edition::succeeding(Some(&before), config, servers, peers, seed, workers);
         let edition = Arc::new(edition);
         self.shared.put_in_force(Arc::clone(&edition));
         for (number, worker) in self.workers.iter().enumerate() {

@@ -324,6 +324,7 @@ impl<E: Engine> Worker<E> {
         let client = self.engine.client_address(socket);
         let local = if edition.tells_local { self.engine.local_address(socket) } else { None };
         self.shared.counters[self.number].accept();
+        edition.listeners[usize::from(position)].of(self.number).accept();
         let mut cx = self.surroundings.cx(self.now_us, &edition, &mut self.actions);
         let network = client
             .map_or(Ok(None), |client| edition.admission.enter_network(position, client.ip()));

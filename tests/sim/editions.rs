@@ -269,7 +269,7 @@ impl Editions {
         };
         let servers = config.pools.iter().map(servers).collect();
         let before = self.all.last().map(|before| &**before);
-        let edition = Edition::succeeding(before, config, servers, &mut self.peers, 0);
+        let edition = Edition::succeeding(before, config, servers, &mut self.peers, 0, 1);
         self.all.push(Arc::new(edition));
     }
 

@@ -11,6 +11,7 @@ mod machine;
 mod proof;
 mod records;
 mod script;
+mod tallies;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -35,6 +36,7 @@ use kernel::{HERE, Kernel, MAILBOX, POST, World, client};
 use link::{Draws, Link};
 use machine::Machine;
 use script::Script;
+use tallies::Tallies;
 
 /// Batches of records between two turns: one for each session, at most.
 const RECORDS_MAX: usize = 1024;
@@ -55,6 +57,7 @@ struct Simulation {
     arrivals: u64,
     /// What the worker said of sessions that ended.
     records: Receiver<Batch>,
+    tallies: Tallies,
 }
 
 impl Simulation {
@@ -87,7 +90,8 @@ impl Simulation {
         let arrivals = 1 + random.below(80);
         let reloads = if random.one_in(2) { 0 } else { 4 + random.below(200) };
         let orders = orders_to;
-        Self { world, shared, worker, editions, reloads, orders, arrivals, records }
+        let tallies = Tallies::default();
+        Self { world, shared, worker, editions, reloads, orders, arrivals, records, tallies }
     }
 
     /// Lets somebody in, now and then many at once.
@@ -145,6 +149,7 @@ impl Simulation {
         let world = &mut *self.world.borrow_mut();
         proof::check(world);
         for batch in self.records.try_iter() {
+            self.tallies.add(&batch);
             for record in &batch.records {
                 records::check(record, &batch.edition, world);
             }
@@ -252,6 +257,10 @@ impl Simulation {
         self.world.borrow().assert_empty();
         let closed = self.closed();
         assert_eq!(self.shared.counters[0].accepted(), closed, "accepted == Σ closed");
+        // Those of the last turn are handed over when a worker ends.
+        self.worker.run().expect("it is over already");
+        self.records.try_iter().for_each(|batch| self.tallies.add(&batch));
+        self.tallies.check(&self.editions.all);
         drop((self.worker, self.shared, self.records));
         let current = self.editions.current();
         for edition in self.editions.all {

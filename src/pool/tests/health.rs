@@ -282,12 +282,12 @@ fn health_outlives_a_configuration_that_asks_for_it() {
     let mut peers = Peers::default();
     let watched = spec(Balance::RoundRobin, Sticky::None, false);
     let unwatched = config::Pool { health: None, eject: None, ..watched.clone() };
-    let first = Pool::succeeding(None, &watched, specs(&FOUR), &mut peers, 0);
+    let first = Pool::succeeding(None, &watched, specs(&FOUR), &mut peers, 0, 1);
     take_down(&first, 0);
     eject(&first, 1, NOW_MS);
-    let second = Pool::succeeding(Some(&first), &watched, specs(&FOUR[..3]), &mut peers, 0);
+    let second = Pool::succeeding(Some(&first), &watched, specs(&FOUR[..3]), &mut peers, 0, 1);
     assert_eq!(chosen(&second, &[], NOW_MS), [2]);
-    let third = Pool::succeeding(Some(&second), &unwatched, specs(&FOUR), &mut peers, 0);
+    let third = Pool::succeeding(Some(&second), &unwatched, specs(&FOUR), &mut peers, 0, 1);
     assert_eq!(chosen(&third, &[], NOW_MS), [0, 1, 2, 3]);
 }
 

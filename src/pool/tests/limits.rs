@@ -174,7 +174,7 @@ fn queue_counts_and_limits_are_those_of_the_pool_before() {
     let before = limited(Balance::RoundRobin, Sticky::None, &[1]);
     let mut peers = Peers::default();
     let succeed = |limit: u32, peers: &mut Peers| {
-        Pool::succeeding(Some(&before), before.spec(), specs(&[limit]), peers, 0)
+        Pool::succeeding(Some(&before), before.spec(), specs(&[limit]), peers, 0, 1)
     };
     let _live = attempt(&before, 0).unwrap();
     let ticket = before.join(None).unwrap();

@@ -101,7 +101,7 @@ impl Relay {
                 Next::Stay
             }
             Ok(moved) => {
-                about.received[from as usize] += u64::from(moved);
+                about.receive(from, u64::from(moved), cx);
                 splice.in_pipe += moved;
                 splice.this_turn += moved;
                 splice.was_short = moved < cx.pipe_size / SHORT_SHARE;

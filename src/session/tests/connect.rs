@@ -45,7 +45,7 @@ fn stopping_leaves_the_place() {
     let actions = bench.step(Event::Stop);
     assert_closes(&mut bench, &actions, CloseReason::Stopped);
     let session = bench.session.take().unwrap();
-    session.leave(CloseReason::ConnectFailed, &bench.pools, 0);
+    session.leave(CloseReason::ConnectFailed, &bench.pools, 0, 0);
     assert_eq!(bench.pools[0].servers()[0].live(), 0);
 }
 

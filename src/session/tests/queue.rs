@@ -125,6 +125,6 @@ fn a_connect_that_fails_or_is_stopped_is_no_longer_in_flight() {
     let (mut bench, _) = Bench::accept(QUEUED);
     bench.step(Event::Stop);
     let session = bench.session.take().unwrap();
-    assert!(!session.leave(CloseReason::Stopped, &bench.pools, 0).in_flight);
+    assert!(!session.leave(CloseReason::Stopped, &bench.pools, 0, 0).in_flight);
     assert_eq!(bench.pools[pool].connecting(), 0);
 }

@@ -1,13 +1,22 @@
-//! What a worker counts. Written by that worker alone, read by anyone.
+//! What workers count. Each number is written by one worker alone and read by anyone: `tally` says
+//! how. Here is what a worker counts of itself; `counts` are those of listeners, pools and servers.
 //!
-//! At any quiet moment accepted == live + the sum of closed over all reasons.
+//! At any quiet moment accepted == live + the sum of closed over all reasons, of each worker and of
+//! each listener.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+mod counts;
+mod tally;
 
 use crossbeam_utils::CachePadded;
 
 use crate::session::CloseReason;
 use crate::sys::Fault;
+
+pub use counts::{
+    Closed, ListenerCounts, ListenerTotals, PoolCounts, PoolTotals, ServerCounts, ServerTotals,
+    connected,
+};
+pub use tally::{Distribution, LIVES_US, PerWorker, Tally, WAITS_US};
 
 /// Counters of one worker, on cache lines of their own.
 #[derive(Default)]
@@ -78,51 +87,51 @@ impl Lack {
 
 #[derive(Default)]
 struct Counts {
-    accepted: AtomicU64,
-    closed: [AtomicU64; CloseReason::ALL.len()],
-    lacked: [AtomicU64; Lack::ALL.len()],
+    accepted: Tally,
+    closed: [Tally; CloseReason::ALL.len()],
+    lacked: [Tally; Lack::ALL.len()],
     /// Lines of the access log that were dropped because the log could not keep up.
-    unlogged: AtomicU64,
+    unlogged: Tally,
 }
 
 impl Counters {
     /// One more client.
     pub fn accept(&self) {
-        self.0.accepted.fetch_add(1, Relaxed);
+        self.0.accepted.add(1);
     }
 
     /// One session less.
     pub fn close(&self, reason: CloseReason) {
-        self.0.closed[reason as usize].fetch_add(1, Relaxed);
+        self.0.closed[reason as usize].add(1);
     }
 
     /// Somebody has to wait, or to do without.
     pub fn lack(&self, lack: Lack) {
-        self.0.lacked[lack as usize].fetch_add(1, Relaxed);
+        self.0.lacked[lack as usize].add(1);
     }
 
     /// Lines of the log that were lost.
     pub fn lose_lines(&self, lines: usize) {
-        self.0.unlogged.fetch_add(lines as u64, Relaxed);
+        self.0.unlogged.add(lines as u64);
     }
 
     /// Clients accepted so far.
     pub fn accepted(&self) -> u64 {
-        self.0.accepted.load(Relaxed)
+        self.0.accepted.value()
     }
 
     /// Sessions ended so far, for this reason.
     pub fn closed(&self, reason: CloseReason) -> u64 {
-        self.0.closed[reason as usize].load(Relaxed)
+        self.0.closed[reason as usize].value()
     }
 
     /// How often there was not enough of something so far.
     pub fn lacked(&self, lack: Lack) -> u64 {
-        self.0.lacked[lack as usize].load(Relaxed)
+        self.0.lacked[lack as usize].value()
     }
 
     /// Log lines lost so far.
     pub fn unlogged(&self) -> u64 {
-        self.0.unlogged.load(Relaxed)
+        self.0.unlogged.value()
     }
 }
