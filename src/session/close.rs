@@ -149,9 +149,10 @@ const LINGER_BYTES: u64 = 1 << 20;
 /// Milliseconds between looks at what a client has not acknowledged.
 const UNSENT_LOOK_MS: u32 = 20;
 
-/// Milliseconds without a byte acknowledged after which a client is given up that has not got all
-/// that came before its server's reset.
-const UNSENT_MS: u64 = 5_000;
+/// Looks in a row at which nothing more was acknowledged, after which a client is given up that has
+/// not got all that came before its server's reset: five seconds or a little more. Counted in looks
+/// and not by the clock, which says nothing of the client while this process was stopped.
+const UNSENT_LOOKS: u16 = 250;
 
 /// Both sides are being closed; nothing else matters any more.
 pub(super) struct Closing {
@@ -335,7 +336,8 @@ pub(super) struct ForwardingReset {
     reason: CloseReason,
     /// What the client had not acknowledged at the last look.
     unsent: u32,
-    until_ms: u64,
+    /// Looks since it acknowledged anything.
+    looks: u16,
     server_closed: bool,
 }
 
@@ -346,9 +348,8 @@ pub(super) fn forward_reset(reason: CloseReason, cx: &mut Cx<'_>) -> Phase {
     cx.act(Action::Close(Side::Server, Farewell::Reset));
     cx.act(Action::Await(Side::Client, Readiness::HangUp));
     cx.act(Action::AskUnsent(Side::Client));
-    let until_ms = cx.now_ms() + UNSENT_MS;
-    let (unsent, server_closed) = (u32::MAX, false);
-    Phase::ForwardReset(ForwardingReset { reason, unsent, until_ms, server_closed })
+    let (unsent, looks, server_closed) = (u32::MAX, 0, false);
+    Phase::ForwardReset(ForwardingReset { reason, unsent, looks, server_closed })
 }
 
 impl ForwardingReset {
@@ -356,11 +357,12 @@ impl ForwardingReset {
         match event {
             Event::Unsent(_, Ok(unsent @ 1..)) if unsent < self.unsent => {
                 self.unsent = unsent;
-                self.until_ms = cx.now_ms() + UNSENT_MS;
+                self.looks = 0;
                 cx.deadline_in(UNSENT_LOOK_MS);
                 Next::Stay
             }
-            Event::Unsent(_, Ok(1..)) if cx.now_ms() < self.until_ms => {
+            Event::Unsent(_, Ok(1..)) if self.looks < UNSENT_LOOKS => {
+                self.looks += 1;
                 cx.deadline_in(UNSENT_LOOK_MS);
                 Next::Stay
             }

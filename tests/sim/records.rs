@@ -11,7 +11,8 @@ use crate::editions::{DENIED, Kind, Speech};
 use crate::kernel::World;
 use crate::link::Link;
 
-/// A client that gets nothing for so long (`UNSENT_MS`, but for a tick) may lose what it is owed.
+/// A client that gets nothing for so long (`UNSENT_LOOKS`, but for a tick) may
+/// lose what it is owed.
 pub(crate) const GIVEN_UP_US: u64 = 4_980_000;
 
 /// Checks one record.

@@ -215,16 +215,20 @@ fn a_client_that_has_said_eof_gets_what_came_before_a_servers_reset() {
 fn a_client_that_never_acknowledges_is_reset_in_time() {
     let mut bench = relaying();
     bench.fault(Server, Fault::Reset);
-    // As long as it goes on acknowledging, it is waited for.
-    for unsent in [3, 2, 1] {
-        bench.now_us += 5_000_000;
+    let is_waited_for = |bench: &mut Bench, unsent, wait_ms: u64| {
+        bench.now_us += wait_ms * 1_000;
         let actions = bench.step(Event::Unsent(Client, Ok(unsent)));
-        assert!(matches!(actions[..], [Action::Deadline { .. }]), "{actions:?}");
+        matches!(actions[..], [Action::Deadline { .. }])
+    };
+    // As long as it goes on acknowledging, it is waited for.
+    for unsent in (1..500).rev() {
+        assert!(is_waited_for(&mut bench, unsent, 20));
     }
-    bench.now_us += 4_900_000;
-    let actions = bench.step(Event::Unsent(Client, Ok(1)));
-    assert!(matches!(actions[..], [Action::Deadline { .. }]), "{actions:?}");
-    bench.now_us += 100_000;
+    // A process that was stopped for an hour has not looked meanwhile.
+    assert!(is_waited_for(&mut bench, 1, 3_600_000));
+    for _ in 1..5_000 / 20 {
+        assert!(is_waited_for(&mut bench, 1, 20));
+    }
     let actions = bench.step(Event::Unsent(Client, Ok(1)));
     assert_eq!(actions, [Action::NoDeadline, Action::Close(Client, Farewell::Reset)]);
 }
