@@ -176,10 +176,13 @@ pub fn open(peer: &SockAddr, options: TcpOptions) -> Result<Fd, Fault> {
 /// shares ports with sockets that go elsewhere, as an unbound one does (ip(7),
 /// IP_BIND_ADDRESS_NO_PORT).
 pub fn bind_address(opened: Fd, ip: IpAddr) -> Result<(), Fault> {
-    let socket = borrowed(opened);
-    setsockopt(&socket.as_fd(), IpBindAddressNoPort, &true)
-        .map_err(|errno| Fault::from_errno(errno as i32))?;
-    socket.bind(&SocketAddr::new(ip, 0).into()).map_err(|error| fault(&error))
+    bind_address_of(&*borrowed(opened), ip).map_err(|error| fault(&error))
+}
+
+/// The same for a socket of the control thread.
+pub fn bind_address_of(socket: &impl AsFd, ip: IpAddr) -> io::Result<()> {
+    setsockopt(&socket.as_fd(), IpBindAddressNoPort, &true)?;
+    SockRef::from(socket).bind(&SocketAddr::new(ip, 0).into())
 }
 
 /// Has the first bytes carry the handshake's ACK: one packet less per connection. Without bytes

@@ -8,6 +8,7 @@ mod body;
 mod tests;
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +17,12 @@ use httparse::{EMPTY_HEADER, Header, Response, Status};
 use memchr::memmem;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::config::{Address, Check, Health};
 use crate::peek::proxy_protocol;
-use crate::sys::Fault;
+use crate::sys::{Fault, socket};
 use body::Body;
 
 /// Bytes of a response head: what Node takes as a request head.
@@ -44,17 +45,20 @@ const FAREWELL_BYTES: u64 = 1 << 20;
 #[derive(Debug, PartialEq)]
 pub(super) struct Probe {
     address: Address,
+    /// Where the pool's sessions come from: of its addresses, the first of the server's family.
+    source: Option<IpAddr>,
     pub(super) spec: Arc<Health>,
     /// Sent once connected; may be empty.
     request: Vec<u8>,
 }
 
 impl Probe {
-    /// At the server's address, or another port of it.
-    pub(super) fn new(server: &Address, spec: Arc<Health>) -> Self {
-        let mut address = server.clone();
-        if let (Address::Tcp(address), Some(port)) = (&mut address, spec.port) {
-            address.set_port(port);
+    /// At the server's address, or another port of it. `sources`: those that the pool lists.
+    pub(super) fn new(server: &Address, sources: &[IpAddr], spec: Arc<Health>) -> Self {
+        let (mut address, mut source) = (server.clone(), None);
+        if let Address::Tcp(address) = &mut address {
+            address.set_port(spec.port.unwrap_or(address.port()));
+            source = sources.iter().copied().find(|ip| ip.is_ipv4() == address.is_ipv4());
         }
         let mut request = Vec::new();
         if let Some(version) = spec.send_proxy {
@@ -73,7 +77,7 @@ impl Probe {
             );
             request.extend_from_slice(text.as_bytes());
         }
-        Self { address, spec, request }
+        Self { address, source, spec, request }
     }
 
     /// Makes the check.
@@ -85,7 +89,7 @@ impl Probe {
             Address::Tcp(address) => {
                 let (mut stream, said) = self
                     .in_time(async {
-                        let mut stream = TcpStream::connect(address).await.map_err(cause)?;
+                        let mut stream = self.connect(*address).await.map_err(cause)?;
                         // The kernel may have chosen the server's port as ours: with nobody there,
                         // a connection to itself.
                         if stream.local_addr().is_ok_and(|local| local == *address) {
@@ -111,6 +115,13 @@ impl Probe {
                 .await
             }
         }
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let Some(source) = self.source else { return TcpStream::connect(address).await };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket::bind_address_of(&socket, source)?;
+        socket.connect(address).await
     }
 
     async fn in_time<T>(

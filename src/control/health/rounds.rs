@@ -155,6 +155,7 @@ fn target(
     server: &Server,
     spec: &Arc<Health>,
 ) -> Target {
+    let sources = pool.sources().as_deref().unwrap_or_default();
     // Down since before it was last gone from the file.
     let is_down = server.standing(0) == Standing::Down;
     Target {
@@ -162,8 +163,123 @@ fn target(
         peer: server.peer,
         pool: pool_index,
         server: server_index,
-        probe: Arc::new(Probe::new(&server.address, Arc::clone(spec))),
+        probe: Arc::new(Probe::new(&server.address, sources, Arc::clone(spec))),
         checks: if is_down { Checks::of_down() } else { Checks::default() },
         began_ms: None,
+    }
+}
+
+#[cfg(all(test, not(ringway_loom)))]
+mod tests {
+    use super::*;
+    use crate::config::{self, ServerAddress};
+    use crate::pool::{Peers, ServerSpec};
+
+    /// An edition with one pool `a`: `health` as in a file, and servers at these ports.
+    fn edition(
+        before: Option<&Edition>,
+        peers: &mut Peers,
+        health: &str,
+        ports: &[u16],
+    ) -> Edition {
+        let servers: Vec<_> = ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+        let text = format!(
+            r#"{{"listeners": [{{"bind": "127.0.0.1:1"}}],
+                 "pools": {{"a": {{"health": {health}, "servers": [{}]}}}}}}"#,
+            servers.join(", ")
+        );
+        let config = config::parse(&text).expect("a right file").config;
+        let spec = |server: &config::Server| {
+            let ServerAddress::Address(address) = &server.address else { panic!("no name") };
+            ServerSpec {
+                address: address.clone(),
+                id: server.id.clone(),
+                weight: server.weight,
+                backup: server.backup,
+                max_connections: server.max_connections,
+            }
+        };
+        let servers = config.pools[0].servers.iter().map(spec).collect();
+        Edition::succeeding(before, config, vec![servers], peers, 7, 1)
+    }
+
+    const TCP: &str = r#"{"check": "tcp", "jitter_percent": 10, "rise": 2, "fall": 3}"#;
+
+    fn all_due(rounds: &mut Rounds, now_ms: u64) -> Vec<Serial> {
+        std::iter::from_fn(|| rounds.next_due(now_ms)).map(|(serial, _)| serial).collect()
+    }
+
+    #[test]
+    fn checks_begin_soon_and_are_spread_out_from_then_on() {
+        let (mut peers, mut random) = (Peers::default(), Random::new(1));
+        let ports: Vec<u16> = (1..=200).collect();
+        let edition = edition(None, &mut peers, TCP, &ports);
+        let mut rounds = Rounds::default();
+        rounds.follow(&edition, 10_000, &mut random);
+        let first = all_due(&mut rounds, 11_000);
+        assert_eq!(first.len(), 200, "within the fast interval");
+        assert_eq!(rounds.due_ms(), None, "all are under way");
+        for serial in first {
+            assert!(rounds.record(serial, true, 11_000, &mut random).is_none(), "up as before");
+        }
+        let by_half = all_due(&mut rounds, 13_500).len();
+        assert!((70..130).contains(&by_half), "{by_half} within half of an interval");
+        let by_end = by_half + all_due(&mut rounds, 16_000).len();
+        assert_eq!(by_end, 200);
+    }
+
+    #[test]
+    fn in_doubt_it_is_looked_at_more_often() {
+        let (mut peers, mut random) = (Peers::default(), Random::new(2));
+        let edition = edition(None, &mut peers, TCP, &[1]);
+        let mut rounds = Rounds::default();
+        rounds.follow(&edition, 0, &mut random);
+        let serial = all_due(&mut rounds, 1_000)[0];
+        let place = (PoolIndex(0), ServerIndex(0));
+        // Good at first; then three bad ones in a row, and two good ones.
+        let said = [true, false, false, false, true, true];
+        let mut now_ms = 1_000;
+        let (mut waits_ms, mut changes) = (Vec::new(), Vec::new());
+        for is_good in said {
+            let change = rounds.record(serial, is_good, now_ms, &mut random);
+            changes.extend(change.map(|change| (change.verdict, change.count)));
+            if let Some(change) = change {
+                assert_eq!((change.pool, change.server), place);
+            }
+            let due_ms = rounds.due_ms().expect("it goes on");
+            waits_ms.push(due_ms - now_ms);
+            now_ms = due_ms;
+            assert_eq!(all_due(&mut rounds, now_ms), [serial]);
+        }
+        assert_eq!(changes, [(Verdict::Down, 3), (Verdict::Up, 2)]);
+        let is_slow: Vec<_> = waits_ms[1..].iter().map(|wait_ms| *wait_ms > 4_000).collect();
+        assert_eq!(is_slow, [false, false, true, false, true], "{waits_ms:?}");
+    }
+
+    #[test]
+    fn what_is_known_outlives_an_edition_unless_it_is_checked_otherwise() {
+        let (mut peers, mut random) = (Peers::default(), Random::new(3));
+        let first = edition(None, &mut peers, TCP, &[1]);
+        let mut rounds = Rounds::default();
+        rounds.follow(&first, 0, &mut random);
+        let one = all_due(&mut rounds, 1_000)[0];
+        let second = edition(Some(&first), &mut peers, TCP, &[1, 2]);
+        rounds.follow(&second, 1_000, &mut random);
+        let two = all_due(&mut rounds, 2_000)[0];
+        // Both are under way; the second server goes, a third comes, and places change.
+        let second = edition(Some(&second), &mut peers, TCP, &[3, 1]);
+        rounds.follow(&second, 1_000, &mut random);
+        assert!(rounds.record(two, false, 1_000, &mut random).is_none(), "it is gone");
+        let change = rounds.record(one, false, 1_000, &mut random).expect("the first decides");
+        assert_eq!((change.server, change.verdict), (ServerIndex(1), Verdict::Down));
+        let due = all_due(&mut rounds, 2_000);
+        assert_eq!(due.iter().filter(|&&serial| serial != one).count(), 1, "the third");
+        // Checked in another way, it is asked anew, and what was under way says nothing.
+        let http = TCP.replace("tcp", "http");
+        let third = edition(Some(&second), &mut peers, &http, &[1]);
+        rounds.follow(&third, 2_000, &mut random);
+        assert!(rounds.record(one, true, 2_000, &mut random).is_none());
+        let anew = all_due(&mut rounds, 3_000);
+        assert!(anew.len() == 1 && anew[0] != one);
     }
 }

@@ -33,7 +33,11 @@ fn http(body: Option<&str>) -> Health {
 }
 
 fn run(address: &Address, spec: &Health) -> Result<(), String> {
-    let probe = Probe::new(address, Arc::new(spec.clone()));
+    run_from(&[], address, spec)
+}
+
+fn run_from(sources: &[IpAddr], address: &Address, spec: &Health) -> Result<(), String> {
+    let probe = Probe::new(address, sources, Arc::new(spec.clone()));
     Builder::new_current_thread().enable_all().build().unwrap().block_on(probe.run())
 }
 
@@ -175,4 +179,14 @@ fn unix_sockets_are_checked_as_well() {
     });
     assert_eq!(run(&address, &http(None)), Ok(()));
     server.join().unwrap();
+}
+
+#[test]
+fn a_check_comes_from_where_sessions_come_from() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap());
+    let server = thread::spawn(move || listener.accept().unwrap().1.ip());
+    let sources = ["::1".parse().unwrap(), "127.0.0.9".parse().unwrap()];
+    assert_eq!(run_from(&sources, &address, &SPEC), Ok(()));
+    assert_eq!(server.join().unwrap(), sources[1]);
 }
