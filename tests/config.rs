@@ -124,6 +124,8 @@ fn check_shows_the_defaults_that_were_worked_out() {
             {"name": "b", "bind": "[::]:81", "pool": "a", "keep_alive": "trust",
              "max_connections": 7, "accept_rate_per_s": 100}],
            "pools": {"a": {"sticky": "socketio", "max_connections_per_server": 8,
+                           "health": {"check": "http", "path": "/up", "fall": 2},
+                           "on_down": {"close_per_s": 50},
                            "servers": ["b:1", {"address": "c:2", "max_connections": 5}]}}}"#,
     );
     let output = ringway(&["check", file.path()]);
@@ -134,6 +136,8 @@ listener1: max_connections off (in all 9), per source 2 for each /32 and IPv6 /5
 b: [::]:81; peek http, keep_alive trust; pool a
 b: max_connections 7 (in all 9), per source off, accept rate 100
 a: max_connections of servers 8 5, connects in flight off, queue 1024 for 5000 ms
+a: check http /up every 5000 ms (in doubt 1000 ms), timeout 2000 ms, rise 2, fall 2, \
+on down close 50 sessions a second
 listener1 -> a: peek 5000 ms, connect 2000 ms, idle off, half_closed 3600000 ms, max_age off, \
 tcp_keep_alive 120 s, tcp_user_timeout off, drain 20000 ms
 b -> a: peek 5000 ms, connect 2000 ms, idle off, half_closed 3600000 ms, max_age off, \

@@ -5,11 +5,11 @@ use std::fmt::Write;
 use clap::ValueEnum;
 
 use super::Peek;
-use crate::config::{self, Config, KeepAlive, Listener, Pool, PoolIndex};
+use crate::config::{self, Check, Config, Health, KeepAlive, Listener, OnDown, Pool, PoolIndex};
 
 /// One line of counts, then two for each listener (defaults that were worked out, and its limits),
-/// one for each pool with limits, then one for each way through ringway, with everything that may
-/// end a session on it.
+/// one for each pool with limits and one for each with checks, then one for each way through
+/// ringway, with everything that may end a session on it.
 pub fn summary(config: &Config) -> String {
     let servers = config.pools.iter().map(|pool| pool.servers.len()).sum();
     let counts = [
@@ -23,6 +23,7 @@ pub fn summary(config: &Config) -> String {
         text.push_str(&admission_line(listener, config));
     }
     config.pools.iter().filter_map(limits_line).for_each(|line| text.push_str(&line));
+    config.pools.iter().filter_map(health_line).for_each(|line| text.push_str(&line));
     for listener in &config.listeners {
         let mut pools: Vec<PoolIndex> = listener.routes.pools().collect();
         pools.push(listener.pool);
@@ -121,6 +122,25 @@ fn limits_line(pool: &Pool) -> Option<String> {
         or_off(connects),
         pool.queue_max,
         pool.queue_timeout_ms,
+    ))
+}
+
+/// Nothing of a pool whose servers nobody checks.
+fn health_line(pool: &Pool) -> Option<String> {
+    let health = pool.health.as_ref()?;
+    let check = match &health.check {
+        Check::Tcp => "tcp".to_owned(),
+        Check::Http { path, .. } => format!("http {path}"),
+    };
+    let on_down = match pool.on_down {
+        OnDown::Keep => "keep sessions".to_owned(),
+        OnDown::Close { per_s } => format!("close {per_s} sessions a second"),
+    };
+    let Health { interval_ms, fast_interval_ms, timeout_ms, rise, fall, .. } = health;
+    Some(format!(
+        "{}: check {check} every {interval_ms} ms (in doubt {fast_interval_ms} ms), timeout \
+         {timeout_ms} ms, rise {rise}, fall {fall}, on down {on_down}\n",
+        pool.name,
     ))
 }
 
