@@ -6,6 +6,7 @@ mod listeners;
 mod lookup;
 mod reload;
 mod rights;
+mod service;
 
 use std::error::Error;
 use std::fmt;
@@ -43,6 +44,7 @@ use crate::worker::{ListenerNumber, Order, Orders, Placement, Records, Setup, Sh
 use listeners::Listeners;
 
 pub(crate) use reload::{Prepared, Refused};
+pub(crate) use service::Service;
 
 /// Descriptors of a worker that are no session's: standard streams, ring, listeners, mailboxes,
 /// pipes and spare sockets.
@@ -116,10 +118,11 @@ pub fn run(
     again: Option<Again>,
     ready: impl FnOnce(&[(String, Address)]),
 ) -> Result<(), Failures> {
+    let service = Arc::new(Service::of_environment());
     rights::become_user(&config)?;
     let control_mailbox = Mailbox::new().map_err(failed("mailbox"))?;
     let (sender, records) = sync_channel(RECORD_BATCHES);
-    let mut supervisor = Supervisor::start(config, file, again, &control_mailbox, sender)?;
+    let mut supervisor = Supervisor::start(config, file, again, service, &control_mailbox, sender)?;
     // Whoever reads that it is ready may send a signal before the control thread listens.
     signal::hold_back().map_err(failed("signals"))?;
     supervisor.announce();
@@ -127,6 +130,7 @@ pub fn run(
     ready(&supervisor.listeners.bound());
     let result = control::run(&mut supervisor, &records, control_mailbox);
     let shared = Arc::clone(&supervisor.shared);
+    supervisor.service.stopping(0, &shared);
     supervisor.stop()?;
     log::all_of(&records);
     tell_totals(&shared);
@@ -142,6 +146,7 @@ pub(crate) struct Supervisor {
     closing: Vec<Arc<[ListenerNumber]>>,
     workers: Vec<Running>,
     again: Option<Again>,
+    service: Arc<Service>,
     sandbox: Sandbox,
     engine: EngineKind,
     sessions_max: usize,
@@ -154,6 +159,7 @@ impl Supervisor {
         config: Config,
         file: Option<&Path>,
         again: Option<Again>,
+        service: Arc<Service>,
         control_mailbox: &Mailbox,
         sender: SyncSender<Batch>,
     ) -> Result<Self, Failures> {
@@ -204,6 +210,7 @@ impl Supervisor {
             closing: Vec::new(),
             workers,
             again,
+            service,
             sandbox,
             engine,
             sessions_max,
@@ -218,6 +225,11 @@ impl Supervisor {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Whom the service manager hears of this through.
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.service
     }
 
     fn announce(&self) {
@@ -238,6 +250,8 @@ impl Supervisor {
         self.draining = true;
         let Config { drain_timeout_ms, drain_window_ms, .. } = self.shared.edition().config;
         info!(drain_timeout_ms, drain_window_ms, "draining");
+        let drain_us = (u64::from(drain_timeout_ms) + u64::from(drain_window_ms)) * 1000;
+        self.service.stopping(drain_us, &self.shared);
         self.listeners.leave(self.shared.clock.now_ms());
         let from_us = self.shared.clock.now_us() + u64::from(drain_timeout_ms) * 1000;
         let window_us = u64::from(drain_window_ms) * 1000;

@@ -1,5 +1,5 @@
-//! The control thread: signals, reloads, log lines, sweeping, the health of servers. The only place
-//! for async/await; it never touches the data path.
+//! The control thread: signals, reloads, log lines, sweeping, the health of servers, signs of life.
+//! The only place for async/await; it never touches the data path.
 //!
 //! Runs on tokio-uring's runtime: what it reads goes through a ring of its own, and tokio's timers
 //! and signals work there too. Beside workers on epoll it runs on tokio's, the same but for that.
@@ -7,6 +7,7 @@
 mod health;
 mod mail;
 mod shortages;
+mod watchdog;
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -38,14 +39,19 @@ pub(crate) fn run(
 ) -> io::Result<()> {
     let shared = supervisor.shared().clone();
     let (engine, orders) = (supervisor.engine(), supervisor.orders());
+    let service = supervisor.service().clone();
     let serve = async {
         let mail = Mail::open(mailbox, engine)?;
+        // Signals that come from here on wait until they are listened to.
+        service.ready(&shared);
         tokio::select! {
             result = obey(supervisor) => result,
             result = write_lines(&shared, records, mail) => result,
             () = sweep(&shared) => Ok(()),
             () = shortages::tell(&shared) => Ok(()),
-            () = health::keep(&shared, orders) => Ok(()),
+            () = health::keep(&shared, orders.clone()) => Ok(()),
+            () = watchdog::tell_status(&service, &shared) => Ok(()),
+            () = watchdog::show_life(&service, orders) => Ok(()),
         }
     };
     match engine {
@@ -92,9 +98,11 @@ async fn obey(supervisor: &mut Supervisor) -> io::Result<()> {
 
 /// Starts to read the configuration again, on a thread that may wait.
 fn prepare(supervisor: &Supervisor) -> Option<JoinHandle<Result<Prepared, Refused>>> {
-    let again = supervisor.again();
+    let (again, service) = (supervisor.again(), supervisor.service());
+    service.reloading();
     if again.is_none() {
         info!("there is no configuration to read again");
+        service.reloaded(None, supervisor.shared());
     }
     again.map(|again| spawn_blocking(move || Prepared::new(&again)))
 }

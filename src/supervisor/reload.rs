@@ -54,8 +54,12 @@ impl Supervisor {
             Ok(edition) => {
                 let (listeners, pools) = (edition.config.listeners.len(), edition.pools.len());
                 info!(edition = edition.number, listeners, pools, "reloaded");
+                self.service.reloaded(None, &self.shared);
             }
-            Err(refused) => refused.tell(),
+            Err(refused) => {
+                refused.tell();
+                self.service.reloaded(refused.first(), &self.shared);
+            }
         }
     }
 
@@ -98,6 +102,14 @@ impl Supervisor {
 }
 
 impl Refused {
+    /// One of the problems, as there is room for in a line.
+    fn first(&self) -> Option<String> {
+        match self {
+            Self::Problems(problems) => problems.0.first().map(ToString::to_string),
+            Self::Failures(failures) => failures.first().map(ToString::to_string),
+        }
+    }
+
     /// A line for each problem.
     fn tell(&self) {
         match self {

@@ -31,3 +31,12 @@ pub fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0u8)
 }
+
+/// Microseconds on the clock that other programs of this machine read too (clock_gettime(2),
+/// CLOCK_MONOTONIC).
+pub fn machine_us() -> u64 {
+    use nix::time::{ClockId, clock_gettime};
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    // Neither is ever below zero.
+    now.tv_sec().cast_unsigned() * 1_000_000 + now.tv_nsec().cast_unsigned() / 1000
+}

@@ -35,6 +35,7 @@ pub mod direct;
 pub mod epoll;
 pub mod errno;
 pub mod mailbox;
+pub mod notify;
 pub mod pipes;
 pub mod post;
 pub mod ring;

@@ -46,6 +46,8 @@ pub enum Order {
     Forget(Arc<[ListenerNumber]>),
     /// Close the sessions of a server, a few at a time.
     ServerDown(ServerDown),
+    /// Show that it makes progress, by dropping this.
+    Answer(Arc<()>),
     /// End when the last session has ended. Those that are left at `from_us` are closed in good
     /// order, spread over `window_us`.
     Drain {
@@ -158,6 +160,7 @@ impl<E: Engine> Worker<E> {
                     self.draining = Some(Draining { from_us, window_us, left: None, total: 0 });
                 }
                 Order::ServerDown(down) => self.depart(down),
+                Order::Answer(question) => drop(question),
                 Order::Stop => self.stop(),
             }
         }

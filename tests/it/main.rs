@@ -23,6 +23,7 @@ mod redis;
 mod relay;
 mod reload;
 mod routes;
+mod service;
 mod slow_heads;
 mod smuggling;
 mod socketio;

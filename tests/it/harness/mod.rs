@@ -5,6 +5,7 @@
 
 mod hello;
 mod http;
+mod manager;
 mod network;
 mod peer;
 mod process;
@@ -15,6 +16,7 @@ mod stream;
 
 pub(crate) use hello::client_hello;
 pub(crate) use http::{HttpServer, Response, get, request_head};
+pub(crate) use manager::{Manager, Told};
 pub(crate) use network::alone;
 pub(crate) use peer::{Connecting, Peer};
 pub(crate) use process::Process;

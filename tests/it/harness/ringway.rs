@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     uid: Option<u32>,
     /// With which errno calls for io_uring fail.
     refusal: Option<Errno>,
+    /// The program that starts it, and that program's arguments.
+    through: Vec<String>,
 }
 
 /// Name of the configuration file.
@@ -52,7 +54,14 @@ const ENGINE: &str = "RINGWAY_TEST_ENGINE";
 
 impl Setup {
     fn of(arguments: Vec<String>) -> Self {
-        Self { arguments, files: Vec::new(), descriptors: None, uid: None, refusal: None }
+        Self {
+            arguments,
+            files: Vec::new(),
+            descriptors: None,
+            uid: None,
+            refusal: None,
+            through: Vec::new(),
+        }
     }
 
     /// Further arguments.
@@ -76,6 +85,12 @@ impl Setup {
     /// Where every call for io_uring fails with this, as under a container's seccomp profile.
     pub(crate) fn without_io_uring(mut self, errno: Errno) -> Self {
         self.refusal = Some(errno);
+        self
+    }
+
+    /// By a program that becomes it, such as env(1).
+    pub(crate) fn through<A: AsRef<str>>(mut self, words: impl IntoIterator<Item = A>) -> Self {
+        self.through.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
         self
     }
 
@@ -123,8 +138,10 @@ impl Setup {
             arguments.splice(0..0, [script, &errno, &program]);
             return (Process::start("ringway", "python3", &arguments), self.files);
         }
+        let through: Vec<&str> = self.through.iter().map(String::as_str).collect();
         let Some(uid) = self.uid else {
-            return (Process::start("ringway", &program, &arguments), self.files);
+            let words = [&through, &[program.as_str()][..], &arguments].concat();
+            return (Process::start("ringway", words[0], &words[1..]), self.files);
         };
         // Where the program was built, others may not look.
         let copy = tempfile::Builder::new()
@@ -137,7 +154,8 @@ impl Setup {
         let options = [format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".into()];
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         self.files.push(copy);
-        (Process::start_under("ringway", &options, &program, &arguments), self.files)
+        let words = [&through, &[program.as_str()][..], &arguments].concat();
+        (Process::start_under("ringway", &options, words[0], &words[1..]), self.files)
     }
 }
 
