@@ -16,9 +16,9 @@ use axum::routing::{any, get};
 use tokio::runtime;
 
 use crate::config::{
-    Address, Balance, Config, EngineChoice, Forwarded, KeepAlive, Listener, LoopbackCongestion,
-    OnDown, Peek, Pool, PoolIndex, Routes, Server, ServerAddress, Sticky, TcpKeepAlive, Timeouts,
-    Workers,
+    Address, Balance, Bind, Config, EngineChoice, Forwarded, KeepAlive, Listener,
+    LoopbackCongestion, OnDown, Peek, Pool, PoolIndex, Routes, Server, ServerAddress, Sticky,
+    TcpKeepAlive, Timeouts, Workers,
 };
 use crate::sys::signal::block_all;
 
@@ -64,7 +64,7 @@ pub fn start() -> io::Result<Vec<SocketAddr>> {
 pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
     let listener = Listener {
         name: "demo".into(),
-        bind: vec![listen.clone()],
+        bind: vec![Bind::At(listen.clone())],
         peek: Peek::Http,
         keep_alive: KeepAlive::Trust,
         routes: Routes::default(),
@@ -285,7 +285,7 @@ mod tests {
         let servers = [([127, 0, 0, 1], 4_001).into(), ([127, 0, 0, 1], 4_002).into()];
         let listen = Address::Tcp(([0, 0, 0, 0], 8_080).into());
         let config = config(&listen, &servers);
-        assert_eq!(config.listeners[0].bind, [listen]);
+        assert_eq!(config.listeners[0].bind, [Bind::At(listen)]);
         let ids: Vec<&str> = config.pools[0].servers.iter().map(|s| s.id.as_str()).collect();
         assert_eq!(ids, ["demo-1", "demo-2"]);
         assert_eq!(config.pools[0].servers[1].address.to_string(), "127.0.0.1:4002");

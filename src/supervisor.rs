@@ -167,7 +167,7 @@ impl Supervisor {
         let cores = cores(&config.workers)?;
         let sessions_max = sessions_max(limit);
         let engine = engine(&config);
-        let mut listeners = Listeners::default();
+        let mut listeners = Listeners::new().map_err(Failures)?;
         let plan = listeners.plan(&config, cores.len()).map_err(Failures)?;
         let (placements, numbers) = listeners.adopt(plan, &config, 0);
         let servers = lookup::look_up(&config).map_err(Failures)?;

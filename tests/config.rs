@@ -84,7 +84,8 @@ did you mean \"http\"?
 listeners[1].peek_timeout_ms: must be 100 to 600000, is 5
 pools.chat.servers[1].weight: must be 1 to 256, is 0
 wrokers: unknown key, did you mean \"workers\"?
-listeners[0].bind[1]: must be IP:PORT, [IPv6]:PORT or unix:/PATH, is \"localhost:81\"
+listeners[0].bind[1]: must be IP:PORT, [IPv6]:PORT, unix:/PATH or systemd:NAME, \
+is \"localhost:81\"
 listeners[0].pool: there is no pool \"caht\", did you mean \"chat\"?
 listeners[1].name: \"web\" is already at listeners[0].name
 listeners[1].bind: 0.0.0.0:80 is already at listeners[0].bind[0]
@@ -202,8 +203,8 @@ fn run_wants_a_file_or_flags() {
     let flags = ringway(&["run", "--listen", "80", "--to", "a:1", "--to", "b:1,weight=0"]);
     let expected = "\
 --to[1]: weight: must be 1 to 256, is 0
---listen[0]: must be IP:PORT, [IPv6]:PORT or unix:/PATH, is \"80\", did you mean \"0.0.0.0:80\" \
-or \"[::]:80\"?
+--listen[0]: must be IP:PORT, [IPv6]:PORT, unix:/PATH or systemd:NAME, \
+is \"80\", did you mean \"0.0.0.0:80\" or \"[::]:80\"?
 2 problems
 ";
     assert_eq!(errors(&flags), expected);

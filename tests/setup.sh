@@ -20,6 +20,7 @@ need openssl openssl
 need setpriv util-linux
 need ip iproute2
 need python3 python3
+need systemd-socket-activate systemd
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 

@@ -45,6 +45,7 @@ Addresses:
   127.0.0.1:80       IPv4
   [::]:80            IPv6; listening there takes IPv4 connections as well (dual stack)
   unix:/run/x.sock   unix socket
+  systemd:web        listening only: the sockets of that name which the service manager passes
   app.local:80       servers only: looked up at start, all its addresses become servers
 
 Examples:

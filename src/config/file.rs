@@ -125,7 +125,8 @@ pub(super) enum WorkersWord {
 pub(super) struct ListenerFile {
     /// Its name in logs and metrics; `listener1` and so on when not given.
     pub(super) name: Option<String>,
-    /// `IP:PORT`, `[IPv6]:PORT` (`[::]` is dual stack) or `unix:/PATH`; one or a list.
+    /// `IP:PORT`, `[IPv6]:PORT` (`[::]` is dual stack), `unix:/PATH`, or `systemd:NAME` for sockets
+    /// that the service manager passes; one or a list.
     pub(super) bind: OneOrMany,
     /// What is read before a server is chosen. Not given: `http` where a route, a key or
     /// `forwarded` needs a request head, else `none`.

@@ -180,13 +180,31 @@ impl fmt::Display for Address {
     }
 }
 
+/// Where a listener gets its connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// At an address, which ringway binds unless it was passed a socket of that address.
+    At(Address),
+    /// `systemd:web`: at the sockets of that name which the service manager has passed.
+    Passed(String),
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => address.fmt(f),
+            Self::Passed(name) => write!(f, "systemd:{name}"),
+        }
+    }
+}
+
 /// A place that accepts connections, and what is done with them until a pool is known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// Its name in logs.
     pub name: String,
-    /// At least one address.
-    pub bind: Vec<Address>,
+    /// At least one.
+    pub bind: Vec<Bind>,
     /// What is read before a pool is chosen.
     pub peek: Peek,
     /// What happens to a second request on the same connection.

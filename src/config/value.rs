@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::limits::ACCOUNT;
 use super::problem::suggestion;
-use super::{Account, Address, ServerAddress};
+use super::{Account, Address, Bind, ServerAddress};
 
 /// Bytes of a socket path: `sun_path` is 108 with its closing zero (unix(7)).
 const UNIX_PATH_MAX_BYTES: usize = 107;
@@ -24,11 +24,37 @@ const NAME_MAX_BYTES: usize = 64;
 /// Bytes of a protocol name; its length is one byte on the wire (RFC 7301 section 3.1).
 const ALPN_MAX_BYTES: usize = 255;
 
+/// Bytes of a name of passed sockets (FDNAME_MAX of systemd).
+const PASSED_MAX_BYTES: usize = 255;
+
 const LISTEN_FORMS: &str = "IP:PORT, [IPv6]:PORT or unix:/PATH";
+const BIND_FORMS: &str = "IP:PORT, [IPv6]:PORT, unix:/PATH or systemd:NAME";
 const SERVER_FORMS: &str = "IP:PORT, [IPv6]:PORT, NAME:PORT or unix:/PATH";
 
-/// Where a listener binds. Port 0 lets the kernel choose.
+/// Where a listener gets its connections. Port 0 lets the kernel choose.
+pub(super) fn bind(written: &str) -> Result<Bind, String> {
+    match written.strip_prefix("systemd:") {
+        Some(name) => passed_name(name).map(Bind::Passed),
+        None => address_as(written, BIND_FORMS).map(Bind::At),
+    }
+}
+
+/// As a `FileDescriptorName=` may be (systemd.socket(5)).
+fn passed_name(name: &str) -> Result<String, String> {
+    let valid = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b':';
+    if !(1..=PASSED_MAX_BYTES).contains(&name.len()) || !name.bytes().all(valid) {
+        let most = format!("1 to {PASSED_MAX_BYTES} characters without \":\"");
+        return Err(format!("the name of passed sockets must have {most}, is {name:?}"));
+    }
+    Ok(name.to_owned())
+}
+
+/// Where something listens.
 pub(super) fn listen_address(written: &str) -> Result<Address, String> {
+    address_as(written, LISTEN_FORMS)
+}
+
+fn address_as(written: &str, forms: &str) -> Result<Address, String> {
     if let Some(path) = written.strip_prefix("unix:") {
         return unix_path(path).map(Address::Unix);
     }
@@ -40,7 +66,7 @@ pub(super) fn listen_address(written: &str) -> Result<Address, String> {
         Ok(port) => format!(", did you mean \"0.0.0.0:{port}\" or \"[::]:{port}\"?"),
         Err(_) => missing_port_hint(written),
     };
-    Err(format!("must be {LISTEN_FORMS}, is {written:?}{hint}"))
+    Err(format!("must be {forms}, is {written:?}{hint}"))
 }
 
 impl FromStr for Address {
@@ -337,6 +363,19 @@ mod tests {
         }
         assert!(listen_address(":80").unwrap_err().contains("\"0.0.0.0:80\""));
         assert!(listen_address(&long).unwrap_err().ends_with("at most 107 bytes, has 108"));
+    }
+
+    #[test]
+    fn passed_sockets_go_by_name() {
+        for written in ["systemd:web", "systemd:ringway.socket", "[::]:80", "unix:/run/x.sock"] {
+            assert_eq!(bind(written).unwrap().to_string(), written);
+        }
+        let long = format!("systemd:{}", "x".repeat(256));
+        for written in ["systemd:", "systemd:a:b", "systemd:\u{e9}", &long] {
+            let said = bind(written).unwrap_err();
+            assert!(said.starts_with("the name of passed sockets must have 1 to 255"), "{said}");
+        }
+        assert!(bind("localhost:80").unwrap_err().contains("unix:/PATH or systemd:NAME"));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! A listener that is no longer wanted first turns new clients away and lets those go through who
 //! are on their way. Closed at once, it would reset whoever waits in its queue.
+//!
+//! Sockets that a service manager has passed stay the manager's: they are never told to turn anyone
+//! away, keep their paths, and are kept here for a later configuration that may name them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +14,8 @@ use std::path::Path;
 use tracing::{info, warn};
 
 use super::Failed;
-use crate::config::{Address, Config};
+use crate::config::{Address, Bind, Config, Listener};
+use crate::sys::passed::{self, Passed, Unfit};
 use crate::sys::socket::{self, TcpOptions};
 use crate::worker::{ListenerNumber, Placement};
 
@@ -20,10 +24,11 @@ use crate::worker::{ListenerNumber, Placement};
 const LEAVING_MS: u64 = 500;
 
 /// All listening sockets.
-#[derive(Default)]
 pub(super) struct Listeners {
     all: Vec<Bound>,
     numbers: u32,
+    /// By a service manager, whether anybody wants them or not.
+    passed: Vec<Passed>,
 }
 
 /// An address and its sockets.
@@ -42,11 +47,13 @@ struct Bound {
 
 /// What makes two listeners the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Wanted {
+enum Wanted {
     /// As it stands in the file.
-    address: Address,
-    /// Where any free port will do: whose it is, and which of its addresses.
-    free_port: Option<(String, usize)>,
+    Address(Address),
+    /// Any free port will do: whose it is, and which of its addresses.
+    FreePort(Address, String, usize),
+    /// The position of one that was passed.
+    Passed(usize),
 }
 
 /// Listeners as a configuration wants them; nothing has changed yet.
@@ -56,21 +63,37 @@ pub(super) struct Plan {
 }
 
 impl Listeners {
+    /// None yet, but what was passed.
+    ///
+    /// # Errors
+    /// Something was passed that cannot be listened on.
+    pub(super) fn new() -> Result<Self, Vec<Failed>> {
+        let failed =
+            |unfit: Unfit| Failed { what: format!("LISTEN_FDS: {}", unfit.which), why: unfit.why };
+        let passed = passed::take();
+        let passed = passed.map_err(|all| all.into_iter().map(failed).collect::<Vec<_>>())?;
+        Ok(Self { all: Vec::new(), numbers: 0, passed })
+    }
+
     /// Binds what is new.
     ///
     /// # Errors
     /// Everything that cannot be listened on; then nothing stays bound.
     pub(super) fn plan(&mut self, config: &Config, workers: usize) -> Result<Plan, Vec<Failed>> {
         let mut plan = Plan { new: Vec::new(), placements: Vec::new() };
-        let mut failures = Vec::new();
+        let (mut failures, mut taken) = (Vec::new(), Vec::new());
         for (listener, spec) in (0..).zip(&config.listeners) {
-            for (nth, address) in spec.bind.iter().enumerate() {
-                let has_port = !matches!(address, Address::Tcp(tcp) if tcp.port() == 0);
-                let free_port = (!has_port).then(|| (spec.name.clone(), nth));
-                let wanted = Wanted { address: address.clone(), free_port };
+            for wanted in self.wanted(spec, &mut failures) {
+                if taken.contains(&wanted) {
+                    // By its name and by its address: the file does not show that.
+                    let why = io::Error::other("this socket was passed once, and is bound twice");
+                    failures.push(cannot_listen(&spec.name, self.place(&wanted), &why));
+                    continue;
+                }
+                taken.push(wanted.clone());
                 let number = match self.all.iter().find(|bound| bound.serves_again(&wanted)) {
                     Some(known) => known.number,
-                    None => match bind(&wanted.address, config, workers) {
+                    None => match self.make(&wanted, config, workers) {
                         Ok((sockets, address)) => {
                             let (number, name) = (self.number(), spec.name.clone());
                             let leaves_ms = None;
@@ -79,7 +102,7 @@ impl Listeners {
                             number
                         }
                         Err(why) => {
-                            failures.push(cannot_listen(&spec.name, address, &why));
+                            failures.push(cannot_listen(&spec.name, self.place(&wanted), &why));
                             continue;
                         }
                     },
@@ -92,6 +115,73 @@ impl Listeners {
         }
         plan.new.iter().for_each(Bound::remove_path);
         Err(failures)
+    }
+
+    /// Where a listener is to accept: at sockets that were passed wherever there are any.
+    fn wanted(&self, spec: &Listener, failures: &mut Vec<Failed>) -> Vec<Wanted> {
+        let mut all = Vec::with_capacity(spec.bind.len());
+        for (nth, bind) in spec.bind.iter().enumerate() {
+            let before = all.len();
+            let passed = (0..self.passed.len()).filter(|&at| is_bound(bind, &self.passed[at]));
+            all.extend(passed.map(Wanted::Passed));
+            match bind {
+                _ if all.len() > before => {}
+                Bind::At(address @ Address::Tcp(tcp)) if tcp.port() == 0 => {
+                    all.push(Wanted::FreePort(address.clone(), spec.name.clone(), nth));
+                }
+                Bind::At(address) => all.push(Wanted::Address(address.clone())),
+                Bind::Passed(_) => failures.push(self.not_passed(&spec.name, bind)),
+            }
+        }
+        all
+    }
+
+    fn make(
+        &self,
+        wanted: &Wanted,
+        config: &Config,
+        workers: usize,
+    ) -> io::Result<(Vec<OwnedFd>, Address)> {
+        match wanted {
+            Wanted::Address(address) | Wanted::FreePort(address, ..) => match address {
+                Address::Tcp(tcp) => listen_tcp(*tcp, config, workers),
+                Address::Unix(path) => listen_unix(path),
+            },
+            Wanted::Passed(at) => {
+                let Passed { address, socket, .. } = &self.passed[*at];
+                if let Address::Tcp(tcp) = address {
+                    socket::reconfigure(socket, tcp.ip(), TcpOptions::of(config))?;
+                }
+                Ok((vec![socket.try_clone()?], address.clone()))
+            }
+        }
+    }
+
+    fn place<'a>(&'a self, wanted: &'a Wanted) -> &'a Address {
+        match wanted {
+            Wanted::Address(address) | Wanted::FreePort(address, ..) => address,
+            Wanted::Passed(at) => &self.passed[*at].address,
+        }
+    }
+
+    fn not_passed(&self, listener: &str, bind: &Bind) -> Failed {
+        let names: Vec<_> = self.passed.iter().map(|passed| passed.name.as_str()).collect();
+        let why = match &names[..] {
+            [] => "the service manager has passed no socket (is its .socket unit active?)".into(),
+            _ => format!("passed are {}", names.join(", ")),
+        };
+        let what = format!("listener {listener}: cannot listen on {bind}");
+        Failed { what, why: io::Error::new(io::ErrorKind::NotFound, why) }
+    }
+
+    /// Says which of those that were passed serve nobody.
+    fn tell_unwanted(&self) {
+        for (at, Passed { name, address, .. }) in self.passed.iter().enumerate() {
+            let serves = |bound: &Bound| bound.wanted == Wanted::Passed(at);
+            if !self.all.iter().any(|bound| serves(bound) && bound.leaves_ms.is_none()) {
+                warn!(%name, %address, "passed, but no listener binds it: clients wait in vain");
+            }
+        }
     }
 
     fn number(&mut self) -> ListenerNumber {
@@ -119,6 +209,7 @@ impl Listeners {
             }
         }
         self.all.extend(new);
+        self.tell_unwanted();
         (placements, arriving)
     }
 
@@ -158,10 +249,15 @@ impl Listeners {
 }
 
 impl Bound {
-    /// A unix socket that leaves has lost its path.
+    /// A unix socket of ringway's own that leaves has lost its path.
     fn serves_again(&self, wanted: &Wanted) -> bool {
-        let is_reachable = self.leaves_ms.is_none() || matches!(self.address, Address::Tcp(_));
-        self.wanted == *wanted && is_reachable
+        let keeps_path = matches!(self.address, Address::Tcp(_)) || self.is_passed();
+        self.wanted == *wanted && (self.leaves_ms.is_none() || keeps_path)
+    }
+
+    /// Others use it too.
+    fn is_passed(&self) -> bool {
+        matches!(self.wanted, Wanted::Passed(_))
     }
 
     fn stay(&mut self, config: &Config) {
@@ -172,8 +268,8 @@ impl Bound {
         for socket in &self.sockets {
             let result = socket::reconfigure(socket, address.ip(), TcpOptions::of(config));
             let result = match self.leaves_ms {
-                Some(_) => result.and(socket::let_in(socket)),
-                None => result,
+                Some(_) if !self.is_passed() => result.and(socket::let_in(socket)),
+                _ => result,
             };
             if let Err(error) = result {
                 warn!(listener = %self.name, %address, %error, "its socket could not be changed");
@@ -194,6 +290,9 @@ impl Bound {
         self.leaves_ms = Some(now_ms + LEAVING_MS);
         self.remove_path();
         let Address::Tcp(address) = self.address else { return };
+        if self.is_passed() {
+            return;
+        }
         for socket in &self.sockets {
             if let Err(error) = socket::turn_away(socket) {
                 // Whoever waits when it is closed is reset.
@@ -204,7 +303,7 @@ impl Bound {
 
     /// Unix sockets leave a path behind.
     fn remove_path(&self) {
-        if let Address::Unix(path) = &self.address
+        if let (Address::Unix(path), false) = (&self.address, self.is_passed())
             && let Err(error) = std::fs::remove_file(path)
         {
             warn!(address = %self.address, %error, "the socket could not be removed");
@@ -218,10 +317,11 @@ impl Drop for Listeners {
     }
 }
 
-fn bind(address: &Address, config: &Config, workers: usize) -> io::Result<(Vec<OwnedFd>, Address)> {
-    match address {
-        Address::Tcp(tcp) => listen_tcp(*tcp, config, workers),
-        Address::Unix(path) => listen_unix(path),
+/// Whether a listener that binds there is to have this one.
+fn is_bound(bind: &Bind, passed: &Passed) -> bool {
+    match bind {
+        Bind::At(address) => *address == passed.address,
+        Bind::Passed(name) => *name == passed.name,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 use super::{Failed, failed};
-use crate::config::{Address, Config};
+use crate::config::{Address, Bind, Config};
 use crate::sys::choice::EngineKind;
 use crate::sys::confine::Sandbox;
 use crate::sys::privileges;
@@ -34,9 +34,9 @@ pub(super) fn sandbox(config: &Config, file: Option<&Path>) -> Result<Sandbox, F
     }
     let bound = config.listeners.iter().flat_map(|listener| &listener.bind);
     let sockets: Vec<_> = bound
-        .filter_map(|address| match address {
-            Address::Unix(path) => folder(path),
-            Address::Tcp(_) => None,
+        .filter_map(|bind| match bind {
+            Bind::At(Address::Unix(path)) => folder(path),
+            Bind::At(Address::Tcp(_)) | Bind::Passed(_) => None,
         })
         .collect();
     Sandbox::new(&readable, &sockets).map_err(failed("sandbox"))

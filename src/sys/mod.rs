@@ -36,6 +36,7 @@ pub mod epoll;
 pub mod errno;
 pub mod mailbox;
 pub mod notify;
+pub mod passed;
 pub mod pipes;
 pub mod post;
 pub mod ring;

@@ -10,14 +10,14 @@ use crate::config::file::{File, ListenerFile, OneOrMany, OrFalse, RouteFile};
 use crate::config::problem::{Place, Report, suggestion};
 use crate::config::value::{self, HostPattern};
 use crate::config::{
-    Address, Forwarded, KeepAlive, Listener, Peek, PerSource, Pool, PoolIndex, Routes, Sticky,
+    Address, Bind, Forwarded, KeepAlive, Listener, Peek, PerSource, Pool, PoolIndex, Routes, Sticky,
 };
 
 /// What listeners share: the pools, and what earlier listeners have taken.
 struct Resolver<'a> {
     pools: &'a [Pool],
     by_name: HashMap<&'a str, PoolIndex>,
-    bound: HashMap<Address, Place>,
+    bound: HashMap<Bind, Place>,
     names: HashMap<String, Place>,
 }
 
@@ -100,7 +100,7 @@ impl Resolver<'_> {
         name
     }
 
-    fn bind(&mut self, written: &OneOrMany, place: &Place, report: &mut Report) -> Vec<Address> {
+    fn bind(&mut self, written: &OneOrMany, place: &Place, report: &mut Report) -> Vec<Bind> {
         let written: Vec<_> = match written {
             OneOrMany::One(address) => vec![(address, place.clone())],
             OneOrMany::Many(addresses) => {
@@ -112,30 +112,30 @@ impl Resolver<'_> {
         }
         let mut bind = Vec::with_capacity(written.len());
         for (address, place) in written {
-            let Some(address) = checked(value::listen_address(address), &place, report) else {
+            let Some(at) = checked(value::bind(address), &place, report) else {
                 continue;
             };
-            self.check_free(&address, &place, report);
-            bind.push(address);
+            self.check_free(&at, &place, report);
+            bind.push(at);
         }
         bind
     }
 
-    fn check_free(&mut self, address: &Address, place: &Place, report: &mut Report) {
-        if matches!(address, Address::Tcp(tcp) if tcp.port() == 0) {
+    fn check_free(&mut self, bind: &Bind, place: &Place, report: &mut Report) {
+        if matches!(bind, Bind::At(Address::Tcp(tcp)) if tcp.port() == 0) {
             return;
         }
-        if let Some(first) = self.bound.get(address) {
-            report.problem(place, format!("{address} is already at {first}"));
+        if let Some(first) = self.bound.get(bind) {
+            report.problem(place, format!("{bind} is already at {first}"));
             return;
         }
-        if let Some(twin) = dual_stack_twin(address)
+        if let Some(twin) = dual_stack_twin(bind)
             && let Some(first) = self.bound.get(&twin)
         {
             let why = "\"[::]\" is dual stack";
-            report.problem(place, format!("{address} takes the same port as {first}: {why}"));
+            report.problem(place, format!("{bind} takes the same port as {first}: {why}"));
         }
-        self.bound.insert(address.clone(), place.clone());
+        self.bound.insert(bind.clone(), place.clone());
     }
 
     fn pool(&self, name: &str, place: &Place, report: &mut Report) -> Option<PoolIndex> {
@@ -205,8 +205,8 @@ impl Resolver<'_> {
 }
 
 /// `0.0.0.0:80` for `[::]:80` and the other way round.
-fn dual_stack_twin(address: &Address) -> Option<Address> {
-    let Address::Tcp(tcp) = address else {
+fn dual_stack_twin(bind: &Bind) -> Option<Bind> {
+    let Bind::At(Address::Tcp(tcp)) = bind else {
         return None;
     };
     let twin = match tcp {
@@ -214,7 +214,7 @@ fn dual_stack_twin(address: &Address) -> Option<Address> {
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv4Addr::UNSPECIFIED.into(),
         _ => return None,
     };
-    Some(Address::Tcp(SocketAddr::new(twin, tcp.port())))
+    Some(Bind::At(Address::Tcp(SocketAddr::new(twin, tcp.port()))))
 }
 
 fn accept_proxy(written: &ListenerFile, place: &Place, report: &mut Report) -> Vec<IpNet> {
