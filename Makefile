@@ -3,7 +3,16 @@
 # A C compiler and cargo must be there; everything else the tests need, they install themselves.
 
 CARGO ?= cargo
+# Where `make install` puts things; DESTDIR stands before all of it.
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/ringway
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 DESTDIR ?=
 # Passed on to `ringway demo` by `make run`, e.g. ARGS='--listen 127.0.0.1:9000', and by `make
 # bench` to the benchmark, e.g. ARGS='--only bulk,close --pieces 5'.
@@ -26,7 +35,7 @@ export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test lint sim mutants loom fuzz deny bench bench-quick bench-core scale \
-	soak soak-reload install tools
+	soak soak-reload manual install uninstall tools
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -99,8 +108,51 @@ soak: build ## MINUTES (10) of every kind of load, reload and failure at once, a
 soak-reload: build ## reload every 100 ms under 2,000 WebSockets and 1,000 new connections a second
 	$(SOAK) --reload
 
-install: build ## copy the program to $(DESTDIR)$(PREFIX)/bin
-	install -D -m 755 $(TARGET)/release/ringway $(DESTDIR)$(PREFIX)/bin/ringway
+PROGRAM = $(TARGET)/release/ringway
+# Man pages and completions, made by the program itself.
+MANUAL = $(TARGET)/release/manual
+
+$(PROGRAM): Cargo.toml Cargo.lock $(shell find src -type f)
+	@$(MAKE) --no-print-directory build
+	@touch $@
+
+manual: $(PROGRAM) ## man pages and shell completions, into target/release/manual
+	@rm -rf $(MANUAL)
+	@$(PROGRAM) manual $(MANUAL)
+
+# What is in the repository for /usr and /etc is for wherever it is installed.
+PLACED = sed -e 's|/usr/bin/ringway|$(PREFIX)/bin/ringway|' -e 's|/etc/ringway|$(SYSCONFDIR)/ringway|'
+
+install: manual ## program, manual, completions, units and examples; builds only what is not built
+	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/ringway
+	for page in $(MANUAL)/man/man*/*; do \
+		install -D -m 644 $$page $(DESTDIR)$(MANDIR)/$${page#$(MANUAL)/man/} || exit; \
+	done
+	install -D -m 644 $(MANUAL)/bash/ringway $(DESTDIR)$(BASHDIR)/ringway
+	install -D -m 644 $(MANUAL)/zsh/_ringway $(DESTDIR)$(ZSHDIR)/_ringway
+	install -D -m 644 $(MANUAL)/fish/ringway.fish $(DESTDIR)$(FISHDIR)/ringway.fish
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)/examples
+	for unit in ringway.service ringway.socket; do \
+		$(PLACED) packaging/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit; \
+	done
+	install -D -m 644 packaging/ringway.sysusers $(DESTDIR)$(SYSUSERSDIR)/ringway.conf
+	install -m 644 configs/*.json $(DESTDIR)$(DOCDIR)/examples/
+	install -m 644 packaging/ringway.sysctl $(DESTDIR)$(DOCDIR)/examples/sysctl.conf
+	install -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
+	[ -e $(DESTDIR)$(SYSCONFDIR)/ringway/ringway.json ] || \
+		install -D -m 644 packaging/ringway.json $(DESTDIR)$(SYSCONFDIR)/ringway/ringway.json
+
+uninstall: ## takes away what `make install` has put there; a changed configuration stays
+	rm -f $(DESTDIR)$(PREFIX)/bin/ringway $(DESTDIR)$(MANDIR)/man1/ringway.1 \
+		$(DESTDIR)$(MANDIR)/man1/ringway-*.1 $(DESTDIR)$(MANDIR)/man5/ringway.json.5 \
+		$(DESTDIR)$(BASHDIR)/ringway $(DESTDIR)$(ZSHDIR)/_ringway \
+		$(DESTDIR)$(FISHDIR)/ringway.fish $(DESTDIR)$(UNITDIR)/ringway.service \
+		$(DESTDIR)$(UNITDIR)/ringway.socket $(DESTDIR)$(SYSUSERSDIR)/ringway.conf
+	rm -rf $(DESTDIR)$(DOCDIR)
+	if cmp -s packaging/ringway.json $(DESTDIR)$(SYSCONFDIR)/ringway/ringway.json; then \
+		rm $(DESTDIR)$(SYSCONFDIR)/ringway/ringway.json; \
+		rmdir --ignore-fail-on-non-empty $(DESTDIR)$(SYSCONFDIR)/ringway; \
+	fi
 
 tools:
 	@command -v $(CARGO) >/dev/null || { \

@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use ringway::cli::{Cli, Command, Demo, Run, summary};
+use ringway::cli::{self, Cli, Command, Demo, Generated, Run, summary};
 use ringway::config::{self, Checked, Config, Problems};
 use ringway::demo;
 use tracing::level_filters::LevelFilter;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             print(&config::schema());
             Ok(())
         }
+        Command::Manual(manual) => write(&manual.folder).map_err(Failure::Error),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,6 +72,16 @@ fn demonstrate(asked: &Demo) -> Result<(), Box<dyn Error>> {
         let [(_, address), ..] = bound else { return };
         print(&demo::banner(address, &servers));
     })?)
+}
+
+fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
+    for Generated { path, text } in cli::manual()? {
+        let path = folder.join(path);
+        let written = std::fs::create_dir_all(path.parent().unwrap_or(folder))
+            .and_then(|()| std::fs::write(&path, text));
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn start_log(level: LevelFilter) {

@@ -21,6 +21,10 @@ need setpriv util-linux
 need ip iproute2
 need python3 python3
 need systemd-socket-activate systemd
+need man man-db
+need bash bash
+need zsh zsh
+need fish fish
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 

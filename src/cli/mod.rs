@@ -5,6 +5,8 @@
 
 mod check;
 mod flags;
+mod keys;
+mod manual;
 
 use std::path::PathBuf;
 
@@ -13,6 +15,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::{self, Address, Checked, EngineChoice, Problem, Problems};
 pub use check::summary;
+pub use manual::{Generated, files as manual};
 
 /// A TCP load balancer for WebSockets, Socket.IO and any other long-lived connection
 ///
@@ -69,6 +72,9 @@ pub enum Command {
     Check(Check),
     /// Print the JSON Schema of the configuration
     Schema,
+    /// Write man pages and shell completions to a folder, as `make install` does
+    #[command(hide = true)]
+    Manual(Manual),
 }
 
 /// `ringway run`: a file, or flags.
@@ -92,13 +98,13 @@ pub struct Run {
     pub balance: Option<Balance>,
     /// What keeps a client at its server [default: none]
     ///
-    /// none         nothing
-    /// source       the client's address
-    /// socketio     the Socket.IO session id, learned from the handshake
-    /// cookie:NAME  a cookie your servers set
-    /// insert:NAME  a cookie ringway sets
-    /// header:NAME  a request header
-    /// query:NAME   a parameter in the URL
+    ///   none         nothing
+    ///   source       the client's address
+    ///   socketio     the Socket.IO session id, learned from the handshake
+    ///   cookie:NAME  a cookie your servers set
+    ///   insert:NAME  a cookie ringway sets
+    ///   header:NAME  a request header
+    ///   query:NAME   a parameter in the URL
     #[arg(long, value_name = "KEY", verbatim_doc_comment, help_heading = "Instead of a file")]
     pub sticky: Option<String>,
     /// What is read before a server is chosen [default: http if the sticky key needs it, else none]
@@ -146,6 +152,14 @@ pub struct Check {
     /// Configuration file: JSON, with comments and trailing commas
     #[arg(value_name = "CONFIG.json")]
     pub config: PathBuf,
+}
+
+/// `ringway manual`.
+#[derive(Debug, Args)]
+pub struct Manual {
+    /// Where they are written, each kind in a folder of its own
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
 }
 
 /// Least level of log lines.
