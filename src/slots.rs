@@ -18,6 +18,8 @@ pub struct SlotId {
 pub struct Slots<T> {
     slab: Slab<(u16, T)>,
     generation: u16,
+    /// Places below this one have been taken at some time, none from it on.
+    end: u32,
     limit: usize,
 }
 
@@ -25,7 +27,7 @@ impl<T> Slots<T> {
     /// Room for `limit` tenants, reserved now: untouched pages cost nothing, and nothing is ever
     /// copied to grow.
     pub fn with_limit(limit: usize) -> Self {
-        Self { slab: Slab::with_capacity(limit), generation: 0, limit }
+        Self { slab: Slab::with_capacity(limit), generation: 0, end: 0, limit }
     }
 
     /// Whether the next insert would break the limit.
@@ -53,7 +55,19 @@ impl<T> Slots<T> {
         self.generation = self.generation.wrapping_add(1);
         let index = self.slab.insert((self.generation, tenant));
         let index = u32::try_from(index).expect("the limit is below 2^24");
+        self.end = self.end.max(index + 1);
         SlotId { index, generation: self.generation }
+    }
+
+    /// No tenant has a place from this one on.
+    pub fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// Who lives at a place now.
+    pub fn at(&self, index: u32) -> Option<(SlotId, &T)> {
+        let (generation, tenant) = self.slab.get(index as usize)?;
+        Some((SlotId { index, generation: *generation }, tenant))
     }
 
     /// The tenant, unless it has moved out.
@@ -96,5 +110,6 @@ mod tests {
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.find(second), Some(&mut "second"));
         assert_eq!(slots.ids(), [second]);
+        assert_eq!((slots.end(), slots.at(0), slots.at(1)), (1, Some((second, &"second")), None));
     }
 }

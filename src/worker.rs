@@ -2,8 +2,10 @@
 //! completions into events. Loops, never recurses; takes no lock, allocates nothing while relaying.
 
 mod accepting;
+pub mod inquiry;
 mod orders;
 mod receiving;
+mod searching;
 mod seat;
 mod shared;
 
@@ -31,11 +33,12 @@ use crate::sys::{
 };
 use crate::timer::Wheel;
 use accepting::{Listener, Waiting};
-use orders::{Departure, Draining};
+use orders::Draining;
+use searching::{Departure, Search};
 use seat::Seat;
 use shared::LocalEdition;
 
-pub use orders::{ListenerNumber, Order, Orders, Placement, Reload, ServerDown};
+pub use orders::{ListenerNumber, Order, Orders, Placement, Reload};
 pub use shared::Shared;
 
 /// What a worker starts with.
@@ -113,7 +116,9 @@ pub struct Worker<E: Engine> {
     /// Whoever is accepted all the same is closed.
     stopped: bool,
     draining: Option<Draining>,
-    /// Sessions that are closed since their servers are down.
+    /// What is asked about sessions.
+    searches: VecDeque<Search>,
+    /// Sessions that are to be closed one by one.
     departures: Vec<Departure>,
     /// Receives that found no buffer, in order.
     starved: VecDeque<(SlotId, Side)>,
@@ -217,6 +222,7 @@ impl<E: Engine> Worker<E> {
             ending: false,
             stopped: false,
             draining: None,
+            searches: VecDeque::new(),
             departures: Vec::new(),
             starved: VecDeque::new(),
             kept: VecDeque::new(),
@@ -239,6 +245,7 @@ impl<E: Engine> Worker<E> {
         while !self.is_over() {
             self.turn()?;
         }
+        self.give_up_searches();
         self.hand_over_records();
         Ok(())
     }
@@ -260,7 +267,7 @@ impl<E: Engine> Worker<E> {
     /// # Errors
     /// The engine cannot go on.
     pub fn turn(&mut self) -> io::Result<()> {
-        let is_behind = !self.done.is_empty() || !self.kept.is_empty();
+        let is_behind = !self.done.is_empty() || !self.kept.is_empty() || !self.searches.is_empty();
         let timeout_us = if is_behind { Some(0) } else { self.timeout_us() };
         let mut completions = std::mem::take(&mut self.completions);
         completions.append(&mut self.done);
@@ -275,6 +282,7 @@ impl<E: Engine> Worker<E> {
         self.close_some();
         self.close_departing();
         self.resume_accepting();
+        self.search_on();
         if !self.records.is_empty()
             && (self.records.len() >= RECORDS_BATCH
                 || self.now_us - self.records_since_us >= RECORDS_WAIT_US)
@@ -295,7 +303,7 @@ impl<E: Engine> Worker<E> {
         let timer_at = self.wheel.next_ms().map(|at_ms| at_ms * 1000);
         let close_at = self.draining.as_ref().map(|draining| draining.next_us(self.now_us));
         let admission_at = self.next_admission_us();
-        let departs_at = self.departures.iter().map(|departure| departure.next_us).min();
+        let departs_at = self.departures.iter().map(Departure::next_us).min();
         let at_us = [records_at, accept_at, timer_at, close_at, admission_at, departs_at];
         let at_us = at_us.into_iter().flatten().min()?;
         Some(at_us.saturating_sub(self.now_us))

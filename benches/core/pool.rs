@@ -87,7 +87,8 @@ pub(crate) fn learned(criterion: &mut Criterion) {
     let pool = pool("\"sticky\": \"socketio\"", 4);
     let known = |number: u32| {
         let sid = sid(number);
-        pool.let_go(pool.learn(sid.as_bytes(), ServerIndex((number % 4) as u16), 0), 0);
+        let held = pool.learn(sid.as_bytes(), ServerIndex((number % 4) as u16), 0);
+        pool.let_go(held.expect("it is kept"), 0);
         key(&pool, &sid)
     };
     let hits: Vec<Key> = (0..SIDS).map(known).collect();

@@ -376,6 +376,9 @@ impl<'d> Machine<'d> {
         let (what, side) = (self.input.byte(), self.input.byte());
         let side = if side % 2 == 0 { Side::Client } else { Side::Server };
         self.now_us += u64::from(what) * 100;
+        if what == u8::MAX {
+            return self.step(Event::Kill);
+        }
         if self.peers[side as usize].closing {
             return self.finish_closing();
         }

@@ -19,7 +19,8 @@ use crate::edition::Edition;
 use crate::pool::{ServerIndex, Verdict};
 use crate::random::Random;
 use crate::sys::clock;
-use crate::worker::{Order, Orders, ServerDown, Shared};
+use crate::worker::inquiry::{Ask, Filter, Inquiry, Pace, Why};
+use crate::worker::{Order, Orders, Shared};
 use rounds::{Change, Rounds, Serial};
 use watch::Watch;
 
@@ -33,8 +34,6 @@ const BEAT_MS: u64 = 10;
 /// Checks under way at once; those that are due meanwhile wait. One takes a descriptor and, of a
 /// server that answers at length, up to 80 KiB.
 const PROBES_MAX: usize = 512;
-
-const US_PER_S: u64 = 1_000_000;
 
 /// Serves for as long as the control thread does.
 pub(super) async fn keep(shared: &Shared, orders: Vec<Orders>) {
@@ -127,22 +126,25 @@ impl<'s> Keeper<'s> {
         }
         self.watch.look(&self.edition, now_ms);
         if let (Verdict::Down, OnDown::Close { per_s }) = (verdict, pool.spec().on_down) {
-            self.close_sessions(index, at, per_s.into());
+            self.close_sessions(index, at, per_s);
         }
     }
 
     /// Each worker closes its part of them, in turn with the others.
-    fn close_sessions(&self, pool: PoolIndex, server: ServerIndex, per_s: u64) {
-        let workers = self.orders.len() as u64;
-        let now_us = self.shared.clock.now_us();
-        for (number, orders) in (0..).zip(&self.orders) {
-            orders.give(Order::ServerDown(ServerDown {
-                edition: Arc::clone(&self.edition),
-                pool,
-                server,
-                from_us: now_us + number * US_PER_S / per_s,
-                every_us: (workers * US_PER_S / per_s).max(1),
-            }));
+    fn close_sessions(&self, pool: PoolIndex, server: ServerIndex, per_s: u32) {
+        let edition = &self.edition;
+        let of = &edition.pools[usize::from(pool.0)];
+        let filter = Arc::new(Filter {
+            pool: Some(of.name().to_owned()),
+            server: Some(of.server(server).address.clone()),
+            ..Filter::default()
+        });
+        let pace = Arc::new(Pace::new(per_s, self.shared.clock.now_us()));
+        for orders in &self.orders {
+            let why = Why::ServerDown { edition: Arc::clone(edition), pool, server };
+            let ask = Ask::Close { why, pace: Arc::clone(&pace) };
+            let filter = Arc::clone(&filter);
+            orders.give(Order::Inquire(Inquiry { filter, ask, reply: None }));
         }
     }
 }

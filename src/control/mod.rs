@@ -5,6 +5,7 @@
 //! and signals work there too. Beside workers on epoll it runs on tokio's, the same but for that.
 
 mod health;
+pub mod inquiries;
 mod mail;
 mod shortages;
 mod watchdog;
@@ -25,6 +26,8 @@ use crate::sys::choice::EngineKind;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::signal;
 use crate::worker::Shared;
+use crate::worker::inquiry::Answer;
+use inquiries::Inquiries;
 use mail::Mail;
 
 /// Seconds between sweeps of the learned keys.
@@ -40,13 +43,15 @@ pub(crate) fn run(
     let shared = supervisor.shared().clone();
     let (engine, orders) = (supervisor.engine(), supervisor.orders());
     let service = supervisor.service().clone();
+    let (inquiries, answers) = Inquiries::new(orders.clone());
+    let incoming = Incoming { records, inquiries: &inquiries, answers: &answers };
     let serve = async {
         let mail = Mail::open(mailbox, engine)?;
         // Signals that come from here on wait until they are listened to.
         service.ready(&shared);
         tokio::select! {
             result = obey(supervisor) => result,
-            result = write_lines(&shared, records, mail) => result,
+            result = take_in(&shared, &incoming, mail) => result,
             () = sweep(&shared) => Ok(()),
             () = shortages::tell(&shared) => Ok(()),
             () = health::keep(&shared, orders.clone()) => Ok(()),
@@ -124,10 +129,18 @@ async fn has_left(supervisor: &Supervisor) {
     tokio::time::sleep(Duration::from_millis(wait_ms)).await;
 }
 
-async fn write_lines(shared: &Shared, records: &Receiver<Batch>, mut mail: Mail) -> io::Result<()> {
+/// What workers send.
+struct Incoming<'i> {
+    records: &'i Receiver<Batch>,
+    inquiries: &'i Inquiries,
+    answers: &'i Receiver<Answer>,
+}
+
+async fn take_in(shared: &Shared, incoming: &Incoming<'_>, mut mail: Mail) -> io::Result<()> {
     loop {
         mail.rung().await?;
-        log::all_of(records);
+        log::all_of(incoming.records);
+        incoming.inquiries.hand_on(incoming.answers);
         let has_failed = shared.failed.load(Ordering::Acquire);
         if has_failed || shared.running.load(Ordering::Acquire) == 0 {
             // The supervisor stops those that are left and says what it was.

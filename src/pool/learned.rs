@@ -5,6 +5,7 @@
 //! key, never while relaying. Values are kept as hashes only. Time comes in as `now_ms`.
 
 use std::hash::Hasher;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -29,18 +30,14 @@ const SAMPLE_BUCKETS: usize = 256;
 /// [`super::Pool::let_go`], once, so it cannot be copied.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a key that is never let go never expires"]
-pub struct LearnedKey {
-    hash: u64,
-    /// False when the key did not have to be stored, or could not be: nothing to let go.
-    stored: bool,
-}
+pub struct LearnedKey(
+    /// So that to hold none takes no room.
+    NonZeroU64,
+);
 
 impl LearnedKey {
-    pub(super) const NOT_STORED: Self = Self { hash: 0, stored: false };
-
-    /// It is in the table.
-    pub fn is_stored(&self) -> bool {
-        self.stored
+    fn new(hash: u64) -> Self {
+        Self(NonZeroU64::new(hash).expect("Learned::hash gives no zero"))
     }
 }
 
@@ -109,11 +106,11 @@ impl Learned {
         now_ms.saturating_add(self.ttl_ms.load(Relaxed))
     }
 
-    /// What is kept of a value.
+    /// What is kept of a value; never 0.
     pub(super) fn hash(&self, bytes: impl Iterator<Item = u8>) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(self.seed, !self.seed);
         bytes.for_each(|byte| hasher.write_u8(byte));
-        hasher.finish()
+        hasher.finish().max(1)
     }
 
     /// Looks a key up and holds it, if its server is wanted.
@@ -136,17 +133,17 @@ impl Learned {
             return Found::Refused;
         }
         place.get_mut().live += 1;
-        Found::Held(place.get().server, LearnedKey { hash, stored: true })
+        Found::Held(place.get().server, LearnedKey::new(hash))
     }
 
     /// Keeps a key, held once; a key learned again leads to its new server. In a table full of
     /// held keys it is not kept.
-    pub(super) fn learn(&self, hash: u64, server: PeerId, now_ms: u64) -> LearnedKey {
+    pub(super) fn learn(&self, hash: u64, server: PeerId, now_ms: u64) -> Option<LearnedKey> {
         if self.relearn(hash, server) {
-            return LearnedKey { hash, stored: true };
+            return Some(LearnedKey::new(hash));
         }
         if !self.make_room(hash) {
-            return LearnedKey::NOT_STORED;
+            return None;
         }
         match self.shard(hash).entry(hash, |entry| entry.hash == hash, |entry| entry.hash) {
             // Learned by another worker since we looked.
@@ -160,16 +157,15 @@ impl Learned {
                 place.insert(Entry { hash, server, live: 1, expires_ms });
             }
         }
-        LearnedKey { hash, stored: true }
+        Some(LearnedKey::new(hash))
     }
 
     /// Ends a hold; after the last one the key lives for its time and then expires.
+    #[expect(clippy::needless_pass_by_value, reason = "a hold is given back once")]
     pub(super) fn let_go(&self, key: LearnedKey, now_ms: u64) {
-        if !key.stored {
-            return;
-        }
-        let mut shard = self.shard(key.hash);
-        let entry = shard.find_mut(key.hash, |entry| entry.hash == key.hash);
+        let hash = key.0.get();
+        let mut shard = self.shard(hash);
+        let entry = shard.find_mut(hash, |entry| entry.hash == hash);
         // A held entry is neither evicted nor swept, and a hold cannot be copied.
         let entry = entry.expect("a held key stays in the table");
         entry.live -= 1;
@@ -284,7 +280,7 @@ mod tests {
 
     fn learn_and_let_go(table: &Learned, value: u64, server: u32, now_ms: u64) -> u64 {
         let hash = table.hash(value.to_le_bytes().into_iter());
-        let key = table.learn(hash, PeerId(server), now_ms);
+        let key = table.learn(hash, PeerId(server), now_ms).unwrap();
         table.let_go(key, now_ms);
         hash
     }
@@ -302,7 +298,7 @@ mod tests {
     fn a_held_key_never_expires() {
         let table = table(100);
         let hash = table.hash(b"sid".iter().copied());
-        let first = table.learn(hash, PeerId(1), 0);
+        let first = table.learn(hash, PeerId(1), 0).unwrap();
         let Found::Held(_, second) = table.hold(hash, u64::MAX, |_| true) else { panic!() };
         table.let_go(first, 0);
         assert_eq!(table.sweep(u64::MAX), 0);
@@ -350,17 +346,15 @@ mod tests {
         for max_entries in [0_u32, 1, 100] {
             let table = table(max_entries);
             let hash = |value: u32| table.hash(value.to_le_bytes().into_iter());
-            let held: Vec<_> =
-                (0..max_entries).map(|value| table.learn(hash(value), PeerId(1), 0)).collect();
-            assert!(held.iter().all(|key| key.stored));
-            let refused = table.learn(hash(1_000), PeerId(1), 0);
-            assert_eq!(refused, LearnedKey::NOT_STORED);
-            table.let_go(refused, 0);
+            let held: Vec<_> = (0..max_entries)
+                .map(|value| table.learn(hash(value), PeerId(1), 0).unwrap())
+                .collect();
+            assert_eq!(table.learn(hash(1_000), PeerId(1), 0), None);
             for key in held {
                 table.let_go(key, 0);
                 assert!(max_entries > 0);
             }
-            assert_eq!(table.learn(hash(1_000), PeerId(1), 0).stored, max_entries > 0);
+            assert_eq!(table.learn(hash(1_000), PeerId(1), 0).is_some(), max_entries > 0);
             assert_eq!(table.len(), usize::try_from(max_entries).unwrap());
         }
     }
@@ -374,7 +368,7 @@ mod tests {
                 scope.spawn(move || {
                     for step in 0..20_000_u64 {
                         let hash = table.hash((step * 7 % 90).to_le_bytes().into_iter());
-                        let key = table.learn(hash, PeerId(0), step);
+                        let key = table.learn(hash, PeerId(0), step).unwrap();
                         if let Found::Held(_, key) = table.hold(hash, step, |_| true) {
                             table.let_go(key, step + thread);
                         }
@@ -428,7 +422,7 @@ mod tests {
                 match step {
                     Step::Learn(value, server) => {
                         let hash = table.hash([value].into_iter());
-                        held.push((value, table.learn(hash, PeerId(server), now_ms)));
+                        held.push((value, table.learn(hash, PeerId(server), now_ms).unwrap()));
                         let entry = model.0.entry(value).or_insert((server, 0, now_ms));
                         (entry.0, entry.1) = (server, entry.1 + 1);
                     }

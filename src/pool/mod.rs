@@ -213,6 +213,11 @@ impl Pool {
         &self.servers
     }
 
+    /// The server at a position.
+    pub fn server(&self, server: ServerIndex) -> &Server {
+        &self.servers[usize::from(server.0)]
+    }
+
     /// What a worker counts of this pool, under every edition.
     pub fn counts(&self, worker: usize) -> &PoolCounts {
         self.counts.of(worker)
@@ -356,14 +361,15 @@ impl Pool {
 
     /// Keeps a sid or cookie value from a first response, held by the session that saw it. A sid
     /// that names its server needs no entry, and a table full of held keys takes none; both give
-    /// a key that holds nothing.
-    pub fn learn(&self, value: &[u8], server: ServerIndex, now_ms: u64) -> LearnedKey {
-        let hash = self.rule.to_learn(value, server);
-        let peer = self.server(server).peer;
-        self.rule
-            .learned()
-            .zip(hash)
-            .map_or(LearnedKey::NOT_STORED, |(learned, hash)| learned.learn(hash, peer, now_ms))
+    /// nothing to hold.
+    pub fn learn(&self, value: &[u8], server: ServerIndex, now_ms: u64) -> Option<LearnedKey> {
+        let hash = self.rule.to_learn(value, server)?;
+        self.rule.learned()?.learn(hash, self.server(server).peer, now_ms)
+    }
+
+    /// What a session with this key keeps of it; `None` where the pool looks at no such key.
+    pub fn key_hash(&self, value: &[u8]) -> Option<u64> {
+        self.rule.hash(value)
     }
 
     /// The session that held a key is over; after the last one the key expires in its time.
@@ -489,10 +495,6 @@ impl Pool {
     fn by_peer(&self, peer: PeerId) -> Option<ServerIndex> {
         let found = self.by_peer.binary_search_by_key(&peer, |&(peer, _)| peer);
         found.ok().map(|at| self.by_peer[at].1)
-    }
-
-    fn server(&self, server: ServerIndex) -> &Server {
-        &self.servers[usize::from(server.0)]
     }
 }
 

@@ -18,6 +18,8 @@ use crate::peek::sid::{self, Requested};
 pub struct Key {
     /// What it is, for logs.
     pub kind: KeyKind,
+    /// What is kept of it, so that its session can be found by it; 0: nothing.
+    pub hash: u64,
     pub(super) leads: Leads,
 }
 
@@ -169,9 +171,7 @@ impl Rule {
     pub(super) fn to_learn(&self, value: &[u8], server: ServerIndex) -> Option<u64> {
         match self {
             Self::Cookie { learned, .. } => {
-                let quoted = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
-                let value = quoted.unwrap_or(value);
-                Some(learned.as_ref()?.hash(value.iter().copied()))
+                Some(learned.as_ref()?.hash(without_quotes(value).iter().copied()))
             }
             Self::SocketIo { prefixes, learned, .. } => {
                 let is_named = prefixes.prefixing(value) == Some(server);
@@ -181,40 +181,58 @@ impl Rule {
         }
     }
 
+    /// What is kept of a key of this kind.
+    pub(super) fn hash(&self, value: &[u8]) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Source => Some(source(str::from_utf8(value).ok()?.parse().ok()?)),
+            Self::Cookie { learned: Some(learned), .. } => {
+                Some(learned.hash(without_quotes(value).iter().copied()))
+            }
+            Self::SocketIo { learned, .. } => Some(learned.hash(value.iter().copied())),
+            Self::Cookie { learned: None, .. }
+            | Self::Insert { .. }
+            | Self::Header { .. }
+            | Self::Query { .. } => Some(ring::place(value)),
+        }
+    }
+
     /// The key of a connection; one that is there but empty counts as missing, or all clients
     /// without a value would go to one server.
     pub(super) fn key(&self, head: Option<&RequestHead<'_>>, client: Option<IpAddr>) -> Key {
         let found = match self {
             Self::None => None,
-            Self::Source => client.map(|client| (KeyKind::Source, Leads::Place(source(client)))),
+            Self::Source => client.map(|client| placed(KeyKind::Source, source(client))),
             Self::Cookie { name, learned } => {
                 head.and_then(|head| head.cookie(name)).filter(|v| !v.is_empty()).map(|value| {
-                    let leads = learned.as_ref().map_or_else(
-                        || Leads::Place(ring::place(value)),
-                        |learned| Leads::Learned(learned.hash(value.iter().copied())),
-                    );
-                    (KeyKind::Cookie, leads)
+                    learned.as_ref().map_or_else(
+                        || placed(KeyKind::Cookie, ring::place(value)),
+                        |learned| {
+                            let hash = learned.hash(value.iter().copied());
+                            (KeyKind::Cookie, Leads::Learned(hash), hash)
+                        },
+                    )
                 })
             }
             Self::Insert { name, tokens } => {
                 let value = head.and_then(|head| head.cookie(name)).filter(|v| !v.is_empty());
                 let leads = |token| tokens.named(token).map_or(Leads::Astray, Leads::Server);
-                value.map(|token| (KeyKind::Insert, leads(token)))
+                value.map(|token| (KeyKind::Insert, leads(token), ring::place(token)))
             }
             Self::Header { name } => {
                 let value = head.and_then(|head| head.header(name)).filter(|v| !v.is_empty());
-                value.map(|value| (KeyKind::Header, Leads::Place(ring::place(value))))
+                value.map(|value| placed(KeyKind::Header, ring::place(value)))
             }
             Self::Query { name } => {
                 let value = head.and_then(|head| head.query(name)).filter(|v| !v.is_empty());
-                value.map(|value| (KeyKind::Query, Leads::Place(ring::place(value.as_bytes()))))
+                value.map(|value| placed(KeyKind::Query, ring::place(value.as_bytes())))
             }
             Self::SocketIo { path, prefixes, learned } => head
                 .filter(|head| without_slash(head.path()) == path)
                 .and_then(|head| socketio(head, prefixes, learned)),
         };
-        let (kind, leads) = found.unwrap_or((KeyKind::None, Leads::Nowhere));
-        Key { kind, leads }
+        let (kind, leads, hash) = found.unwrap_or((KeyKind::None, Leads::Nowhere, 0));
+        Key { kind, hash, leads }
     }
 }
 
@@ -224,22 +242,30 @@ fn socketio(
     head: &RequestHead<'_>,
     prefixes: &Names,
     learned: &Learned,
-) -> Option<(KeyKind, Leads)> {
+) -> Option<(KeyKind, Leads, u64)> {
     let sid = match sid::requested(head) {
         Requested::Sid(sid) => sid,
         // Which of them counts is the server's choice, so none leads anywhere.
-        Requested::Several => return Some((KeyKind::Sid, Leads::Astray)),
+        Requested::Several => return Some((KeyKind::Sid, Leads::Astray, 0)),
         Requested::Nothing => {
             // A preflight (OPTIONS) gets no sid, and would take the turn of the handshake behind
             // it.
             let is_handshake = head.method == "GET" && head.query("EIO").is_some();
-            return is_handshake.then_some((KeyKind::Handshake, Leads::Nowhere));
+            return is_handshake.then_some((KeyKind::Handshake, Leads::Nowhere, 0));
         }
     };
-    let leads = prefixes
-        .prefixing(&sid)
-        .map_or_else(|| Leads::Learned(learned.hash(sid.into_iter())), Leads::Server);
-    Some((KeyKind::Sid, leads))
+    let hash = learned.hash(sid.iter().copied());
+    let leads = prefixes.prefixing(&sid).map_or(Leads::Learned(hash), Leads::Server);
+    Some((KeyKind::Sid, leads, hash))
+}
+
+fn placed(kind: KeyKind, place: u64) -> (KeyKind, Leads, u64) {
+    (kind, Leads::Place(place), place)
+}
+
+/// The value of a cookie may stand in quotes (RFC 6265 section 4.1.1).
+fn without_quotes(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value)
 }
 
 /// Where a client address is placed; `::ffff:192.0.2.1` (a dual-stack listener) is `192.0.2.1`.

@@ -92,7 +92,7 @@ fn turns_go_on_where_they_were() {
 fn learned_keys_lead_to_the_same_address_wherever_it_stands() {
     let (spec, mut peers) = (spec(Balance::RoundRobin, &cookie("id")), Peers::default());
     let before = Pool::succeeding(None, &spec, servers(&[(1, 1), (2, 1)]), &mut peers, 0, 1);
-    let held = before.learn(b"7", ServerIndex(1), 0);
+    let held = before.learn(b"7", ServerIndex(1), 0).unwrap();
     let after =
         Pool::succeeding(Some(&before), &spec, servers(&[(2, 9), (1, 1)]), &mut peers, 1, 1);
     assert_eq!(visit(&after, "id=7"), (2, How::Kept));
@@ -104,7 +104,7 @@ fn learned_keys_lead_to_the_same_address_wherever_it_stands() {
 fn a_server_that_is_gone_stays_while_keys_lead_to_it_and_gets_nobody_else() {
     let (spec, mut peers) = (spec(Balance::RoundRobin, &cookie("id")), Peers::default());
     let before = Pool::succeeding(None, &spec, servers(&[(1, 1), (2, 1)]), &mut peers, 0, 1);
-    let held = before.learn(b"7", ServerIndex(1), 0);
+    let held = before.learn(b"7", ServerIndex(1), 0).unwrap();
     let mut after = Pool::succeeding(Some(&before), &spec, servers(&[(1, 1)]), &mut peers, 0, 1);
     assert_eq!(visit(&after, "id=7"), (2, How::Kept));
     assert_eq!([open(&after), open(&after), open(&after)], [1, 1, 1]);
@@ -133,7 +133,7 @@ fn a_sid_that_names_a_server_leads_to_it_while_it_has_sessions() {
 fn keys_of_another_kind_are_forgotten() {
     let (spec_before, mut peers) = (spec(Balance::RoundRobin, &cookie("id")), Peers::default());
     let before = Pool::succeeding(None, &spec_before, servers(&[(1, 1), (2, 1)]), &mut peers, 0, 1);
-    let held = before.learn(b"7", ServerIndex(1), 0);
+    let held = before.learn(b"7", ServerIndex(1), 0).unwrap();
     for sticky in [cookie("other"), socketio(), Sticky::None] {
         let spec = spec(Balance::RoundRobin, &sticky);
         let after = Pool::succeeding(Some(&before), &spec, servers(&[(1, 1)]), &mut peers, 0, 1);

@@ -419,9 +419,8 @@ fn a_sid_prefix_leads_to_its_server_without_a_table() {
         let target = format!("/socket.io/?EIO=4&sid={sid}");
         assert_eq!(visit(&pool, &head(&target, &[]), &tried(&[])), expected, "{secret:?} {sid}");
         if expected.is_ok() {
-            let key = pool.learn(sid.as_bytes(), ServerIndex(2), 0);
+            assert_eq!(pool.learn(sid.as_bytes(), ServerIndex(2), 0), None);
             assert_eq!(pool.learned(), 0, "a sid that says it all needs no entry");
-            pool.let_go(key, 0);
         }
     }
 }
@@ -449,7 +448,7 @@ fn a_learned_sid_leads_back_until_its_time_is_over() {
             Ok(pick.how)
         };
         assert_eq!(how(&[], 0), lost, "not learned yet");
-        let handshake = pool.learn(b"a+b", ServerIndex(3), 0);
+        let handshake = pool.learn(b"a+b", ServerIndex(3), 0).unwrap();
         assert_eq!(how(&[], 1_000_000), Ok(How::Kept), "held");
         assert_eq!(how(&[3], 1_000_000), lost, "tried");
         pool.let_go(handshake, 1_000_000);
@@ -465,7 +464,7 @@ fn a_learned_cookie_leads_back_and_an_unknown_one_is_balanced() {
     let pool = strict(Sticky::Cookie { name: "id".into(), learn: Some(LEARN) });
     let request = head("/", &[("cookie", "id=\"7\"")]);
     assert_eq!(visit(&pool, &request, &tried(&[])), Ok((0, How::Balanced)));
-    let key = pool.learn(b"\"7\"", ServerIndex(2), 0);
+    let key = pool.learn(b"\"7\"", ServerIndex(2), 0).unwrap();
     assert_eq!(visit(&pool, &request, &tried(&[])), Ok((2, How::Kept)));
     assert_eq!(visit(&pool, &request, &tried(&[2])), Err(NoPick::KeyLost));
     pool.let_go(key, 0);
@@ -486,8 +485,7 @@ fn handshakes_take_turns_of_their_own() {
 #[test]
 fn a_pool_without_a_table_learns_nothing() {
     let pool = sticky(Sticky::Source);
-    let key = pool.learn(b"x", ServerIndex(0), 0);
-    pool.let_go(key, 0);
+    assert_eq!(pool.learn(b"x", ServerIndex(0), 0), None);
     assert_eq!((pool.learned(), pool.sweep(u64::MAX)), (0, 0));
 }
 
@@ -502,7 +500,37 @@ fn one_id_with_several_addresses_is_several_servers() {
 }
 
 #[test]
+fn what_is_kept_of_a_key_is_found_by_its_text() {
+    let learn = Some(Learn { ttl_s: 10, max_entries: 10 });
+    let name = || "n".to_owned();
+    let insert = Sticky::Insert { name: name(), secret: "s".into(), attributes: String::new() };
+    let rows = [
+        (Sticky::Source, "192.0.2.1"),
+        (Sticky::Cookie { name: name(), learn: None }, "abc"),
+        (Sticky::Cookie { name: name(), learn }, "abc"),
+        (insert, "abc"),
+        (Sticky::Header { name: name() }, "abc"),
+        (Sticky::Query { name: name() }, "abc"),
+        (socketio(None), "abc"),
+        (socketio(None), "s3.abc"),
+    ];
+    for (rule, text) in rows {
+        let said = format!("{rule:?}");
+        let pool = sticky(rule);
+        let target = format!("/socket.io/?EIO=4&sid={text}&n={text}");
+        let cookie = format!("n={text}");
+        let request = head(&target, &[("cookie", &cookie), ("n", text)]);
+        let key = pool.key(Some(&request), Some([192, 0, 2, 1].into()));
+        assert_eq!(pool.key_hash(text.as_bytes()), Some(key.hash), "{said}");
+        assert!(key.hash != 0 && pool.key_hash(b"192.0.2.2") != Some(key.hash), "{said}");
+    }
+    assert_eq!(sticky(Sticky::None).key_hash(b"abc"), None);
+    assert_eq!(sticky(Sticky::Source).key_hash(b"abc"), None, "no address");
+}
+
+#[test]
 fn a_key_is_small() {
-    assert!(size_of::<Key>() <= 24);
+    assert!(size_of::<Key>() <= 32);
+    assert_eq!(size_of::<Option<LearnedKey>>(), 8);
     assert!(size_of::<Tried>() <= 64);
 }

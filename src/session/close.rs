@@ -48,6 +48,8 @@ pub enum CloseReason {
     SourceLimit,
     /// Checks have declared the server down, and the pool closes its sessions.
     ServerDown,
+    /// An operator closed it.
+    Killed,
     /// No server could be connected to.
     ConnectFailed,
     /// The key names a server that is not there, and the pool is strict.
@@ -64,7 +66,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::ClientClosed,
         Self::ServerClosed,
         Self::ClientReset,
@@ -85,6 +87,7 @@ impl CloseReason {
         Self::Denied,
         Self::SourceLimit,
         Self::ServerDown,
+        Self::Killed,
         Self::ConnectFailed,
         Self::KeyLost,
         Self::QueueFull,
@@ -130,6 +133,7 @@ impl CloseReason {
             Self::Denied => "denied",
             Self::SourceLimit => "source_limit",
             Self::ServerDown => "server_down",
+            Self::Killed => "killed",
             Self::ConnectFailed => "connect_failed",
             Self::KeyLost => "key_lost",
             Self::QueueFull => "queue_full",

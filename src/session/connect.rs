@@ -91,7 +91,7 @@ impl Connecting {
 /// Chooses the first server.
 pub(super) fn start(mut connecting: Connecting, about: &mut About, cx: &mut Cx<'_>) -> Phase {
     about.peek_us = micros(cx.now_us - about.accepted_us);
-    about.key = connecting.key.kind;
+    (about.key, about.key_hash) = (connecting.key.kind, connecting.key.hash);
     about.pool = Some(connecting.pool);
     cx.pools[usize::from(connecting.pool.0)].counts(cx.worker).peek(about.peek_us.into());
     match connecting.begin(about, cx) {
@@ -235,6 +235,11 @@ impl Connecting {
         let at_ms = cx.now_ms() + u64::from(wait_ms);
         let until_ms = self.waiting.as_ref().map_or(at_ms, |waiting| waiting.until_ms);
         cx.act(Action::Deadline { at_ms: at_ms.min(until_ms) });
+    }
+
+    /// It stands in the queue.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
     }
 
     /// Gives up its place in the queue, if it has one.

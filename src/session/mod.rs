@@ -35,6 +35,7 @@ use crate::sys::{BufferId, Farewell, Fault, Patience, Readiness, Side};
 
 pub use close::CloseReason;
 pub use first_bytes::Habit;
+pub use relay::Mode;
 
 /// Microseconds after its connect within which a reset is held against a server: what it does later
 /// may have its reason in what the client has sent.
@@ -102,6 +103,8 @@ pub enum Event<'a> {
     Stop,
     /// Checks have declared the server down, and its sessions are to be closed.
     ServerDown,
+    /// An operator closes it.
+    Kill,
 }
 
 /// What follows what was received.
@@ -274,6 +277,8 @@ pub struct About {
     pub place: Option<Place>,
     /// What stickiness looked at.
     pub key: KeyKind,
+    /// What is kept of that, or of the key learned from its response; 0: nothing.
+    pub key_hash: u64,
     /// It counts among the connects in flight of its pool.
     pub in_flight: bool,
     /// A learned key this session keeps from expiring.
@@ -313,6 +318,7 @@ impl About {
             pool: None,
             place: None,
             key: KeyKind::None,
+            key_hash: 0,
             in_flight: false,
             learned: None,
             accepted_us,
@@ -408,6 +414,8 @@ impl Session {
         let next = match (&mut self.phase, event) {
             (Phase::Close(closing), event) => closing.step(event, cx),
             (_, Event::Stop) => Next::To(close::close(CloseReason::Stopped, cx)),
+            // At once, whoever is slow to read: and what was cut off must not look whole.
+            (_, Event::Kill) => Next::To(close::reset_client(CloseReason::Killed, cx)),
             (Phase::Relay(relay), Event::Retire) => relay.retire(about, cx),
             // These end by themselves.
             (Phase::Refuse(_) | Phase::Part(_) | Phase::ForwardReset(_), Event::Retire) => {
@@ -430,6 +438,34 @@ impl Session {
         if let Next::To(phase) = next {
             self.leave_queue(cx.pools);
             self.phase = phase;
+        }
+    }
+
+    /// Both its sides are being closed already.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Close(_))
+    }
+
+    /// Where it is on its way, in a word.
+    pub fn phase(&self) -> &'static str {
+        match &self.phase {
+            Phase::FirstBytes(_) => "first_bytes",
+            Phase::Peek(_) => "peek",
+            Phase::Connect(connecting) if connecting.is_waiting() => "queue",
+            Phase::Connect(_) => "connect",
+            Phase::Relay(_) => "relay",
+            Phase::Refuse(_) => "refuse",
+            Phase::Part(_) => "part",
+            Phase::ForwardReset(_) => "forward_reset",
+            Phase::Close(_) => "close",
+        }
+    }
+
+    /// How its halves move bytes, by the side they start at; `None` unless it relays.
+    pub fn modes(&self) -> Option<[Mode; 2]> {
+        match &self.phase {
+            Phase::Relay(relay) => Some(relay.modes()),
+            _ => None,
         }
     }
 

@@ -98,6 +98,25 @@ enum Flow {
     Splice(Splice),
 }
 
+/// How a half moves bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Received into a buffer and sent from there.
+    Copy,
+    /// Within the kernel, through a pipe.
+    Splice,
+}
+
+impl Mode {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Splice => "splice",
+        }
+    }
+}
+
 impl Half {
     const fn new() -> Self {
         Self {
@@ -200,6 +219,14 @@ impl Relay {
             Event::Deadline => self.look(about, cx),
             _ => Next::Stay,
         }
+    }
+
+    /// By the side a half starts at.
+    pub(super) fn modes(&self) -> [Mode; 2] {
+        self.halves.each_ref().map(|half| match half.flow {
+            Flow::Copy => Mode::Copy,
+            Flow::Splice(_) => Mode::Splice,
+        })
     }
 
     fn half(&mut self, from: Side) -> &mut Half {

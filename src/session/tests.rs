@@ -3,6 +3,7 @@
 mod accept_and_peek;
 mod connect;
 mod counting;
+mod killed;
 mod queue;
 mod relay;
 mod splice;

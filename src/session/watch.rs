@@ -270,10 +270,11 @@ impl Watch {
         }
         if let Some(key) = key {
             let learned = pool.learn(key, place.server, cx.now_ms());
-            if learned.is_stored() {
+            if learned.is_some() {
                 pool.counts(cx.worker).learn();
             }
-            if let Some(before) = about.learned.replace(learned) {
+            about.key_hash = pool.key_hash(key).unwrap_or(0);
+            if let Some(before) = std::mem::replace(&mut about.learned, learned) {
                 pool.let_go(before, cx.now_ms());
             }
         }

@@ -45,6 +45,7 @@ pub mod socket;
 pub mod sources;
 pub mod spares;
 pub mod table;
+pub mod tcp_info;
 pub mod token;
 
 #[cfg(test)]
@@ -57,6 +58,7 @@ use std::sync::Arc;
 
 use crate::config::Address;
 use socket::TcpOptions;
+use tcp_info::TcpInfo;
 
 pub use buffers::BufferId;
 pub use errno::Fault;
@@ -315,6 +317,11 @@ pub trait Engine {
     /// This end's address, as `client_address`.
     fn local_address(&mut self, socket: Fd) -> Option<SocketAddr> {
         socket::local_address(socket)
+    }
+
+    /// What the kernel knows of a connection; `None` on unix sockets.
+    fn tcp_info(&mut self, socket: Fd) -> Option<TcpInfo> {
+        tcp_info::of(socket)
     }
 
     /// Learns the addresses behind those it knows, in the order of their numbers, and how sockets

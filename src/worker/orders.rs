@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::accepting::Listener;
+use super::inquiry::Inquiry;
 use super::shared::LocalEdition;
 use super::{Accepting, Worker};
-use crate::config::{Address, PoolIndex};
+use crate::config::Address;
 use crate::edition::Edition;
-use crate::pool::{ServerIndex, Standing};
 use crate::session::{Event, Habit};
 use crate::slots::SlotId;
 use crate::sys::mailbox::Mailbox;
@@ -44,8 +44,8 @@ pub enum Order {
     Reload(Box<Reload>),
     /// These sockets are closed: nobody waits at them any more. Held until that is done.
     Forget(Arc<[ListenerNumber]>),
-    /// Close the sessions of a server, a few at a time.
-    ServerDown(ServerDown),
+    /// Tell of sessions, or close some.
+    Inquire(Inquiry),
     /// Show that it makes progress, by dropping this.
     Answer(Arc<()>),
     /// End when the last session has ended. Those that are left at `from_us` are closed in good
@@ -73,21 +73,6 @@ pub struct Reload {
     pub arriving: Vec<ListenerNumber>,
 }
 
-/// A server that checks have declared down.
-#[derive(Clone)]
-pub struct ServerDown {
-    /// What it is part of.
-    pub edition: Arc<Edition>,
-    /// Its pool there.
-    pub pool: PoolIndex,
-    /// And its place in that.
-    pub server: ServerIndex,
-    /// When the first session is closed, on the clock all workers read.
-    pub from_us: u64,
-    /// Microseconds from one session to the next.
-    pub every_us: u64,
-}
-
 /// Gives orders to one worker.
 #[derive(Clone)]
 pub struct Orders {
@@ -101,19 +86,12 @@ impl Orders {
         Self { sender, mailbox }
     }
 
-    /// A worker that has ended takes none.
-    pub fn give(&self, order: Order) {
-        let _ = self.sender.send(order);
+    /// False if the worker has ended, and takes no orders.
+    pub fn give(&self, order: Order) -> bool {
+        let is_taken = self.sender.send(order).is_ok();
         self.mailbox.ring();
+        is_taken
     }
-}
-
-/// Sessions of a server that is down, closed for as long as it is.
-pub(super) struct Departure {
-    down: ServerDown,
-    /// Taken from the end.
-    left: Vec<SlotId>,
-    pub(super) next_us: u64,
 }
 
 /// Sessions are being closed, a few at a time.
@@ -159,7 +137,7 @@ impl<E: Engine> Worker<E> {
                     self.ending = true;
                     self.draining = Some(Draining { from_us, window_us, left: None, total: 0 });
                 }
-                Order::ServerDown(down) => self.depart(down),
+                Order::Inquire(inquiry) => self.inquire(inquiry),
                 Order::Answer(question) => drop(question),
                 Order::Stop => self.stop(),
             }
@@ -222,52 +200,6 @@ impl<E: Engine> Worker<E> {
         }
         for id in self.slots.ids() {
             self.step(id, Event::Stop);
-        }
-    }
-
-    /// Whoever is at that server now is to be closed.
-    fn depart(&mut self, down: ServerDown) {
-        let pool = &down.edition.pools[down.pool.0 as usize];
-        let peer = pool.servers()[down.server.0 as usize].peer;
-        let mut left = self.slots.ids();
-        left.retain(|&id| {
-            let seat = self.slots.find(id).expect("it lives here now");
-            let place = seat.session.about().place;
-            // Perhaps of another edition.
-            place.is_some_and(|place| {
-                let its_pool = &seat.edition.pools[place.pool.0 as usize];
-                its_pool.servers()[place.server.0 as usize].peer == peer
-                    && its_pool.name() == pool.name()
-            })
-        });
-        if !left.is_empty() {
-            let next_us = down.from_us.max(self.now_us);
-            self.departures.push(Departure { down, left, next_us });
-        }
-    }
-
-    /// Closes the sessions whose time has come; the rest stay if their server is up again.
-    pub(super) fn close_departing(&mut self) {
-        let now_us = self.now_us;
-        let mut due = Vec::new();
-        self.departures.retain_mut(|departure| {
-            let ServerDown { edition, pool, server, every_us, .. } = &departure.down;
-            let server = &edition.pools[pool.0 as usize].servers()[server.0 as usize];
-            if server.standing(now_us / 1000) != Standing::Down {
-                return false;
-            }
-            while departure.next_us <= now_us
-                && let Some(id) = departure.left.pop()
-            {
-                departure.next_us += every_us;
-                due.push(id);
-            }
-            !departure.left.is_empty()
-        });
-        for id in due {
-            if self.slots.find(id).is_some() {
-                self.step(id, Event::ServerDown);
-            }
         }
     }
 

@@ -17,6 +17,7 @@ use ringway::config::{Address, ProxyVersion};
 use ringway::peek::proxy_protocol;
 use ringway::random::Random;
 use ringway::sys::socket::TcpOptions;
+use ringway::sys::tcp_info::TcpInfo;
 use ringway::sys::{
     BufferId, Completion, Engine, Farewell, Fault, Fd, Kind, Op, Patience, PeerId, Readiness, Side,
     Submitted, Token,
@@ -99,6 +100,8 @@ pub(crate) struct World {
     pub(crate) finish: Option<Side>,
     /// ringway ends sessions, not only its peers.
     pub(crate) times_out: bool,
+    /// Operators close sessions.
+    pub(crate) kills: bool,
     /// The worker was told to stop.
     pub(crate) stopping: bool,
     /// A listener may be closed although somebody waits there.
@@ -156,6 +159,7 @@ impl World {
             now_us: 1_000_000,
             finish: None,
             times_out: false,
+            kills: false,
             stopping: false,
             may_cut_off: false,
             rung: false,

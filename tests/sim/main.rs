@@ -9,6 +9,7 @@ mod kernel;
 mod link;
 mod machine;
 mod proof;
+mod questions;
 mod records;
 mod script;
 mod tallies;
@@ -35,6 +36,7 @@ use editions::{Editions, Speech};
 use kernel::{HERE, Kernel, MAILBOX, POST, World, client};
 use link::{Draws, Link};
 use machine::Machine;
+use questions::{Facts, Questions};
 use script::Script;
 use tallies::Tallies;
 
@@ -58,6 +60,7 @@ struct Simulation {
     /// What the worker said of sessions that ended.
     records: Receiver<Batch>,
     tallies: Tallies,
+    questions: Questions,
 }
 
 impl Simulation {
@@ -90,8 +93,20 @@ impl Simulation {
         let arrivals = 1 + random.below(80);
         let reloads = if random.one_in(2) { 0 } else { 4 + random.below(200) };
         let orders = orders_to;
-        let tallies = Tallies::default();
-        Self { world, shared, worker, editions, reloads, orders, arrivals, records, tallies }
+        let (tallies, questions) = (Tallies::default(), Questions::new(&mut random));
+        world.borrow_mut().kills = random.one_in(2);
+        Self {
+            world,
+            shared,
+            worker,
+            editions,
+            reloads,
+            orders,
+            arrivals,
+            records,
+            tallies,
+            questions,
+        }
     }
 
     /// Lets somebody in, now and then many at once.
@@ -140,6 +155,7 @@ impl Simulation {
         for _ in 0..count {
             self.arrive();
             self.reload();
+            self.ask();
             self.turn();
         }
     }
@@ -156,6 +172,17 @@ impl Simulation {
         }
         let live = self.shared.counters[0].accepted() - self.closed();
         assert!(world.live().contains(&live), "accepted == live + Σ closed: {live}, {world}");
+        let edition = &self.editions.current();
+        self.questions.check(&Facts { world, edition, live });
+    }
+
+    /// Somebody wants to know something, or has sessions closed.
+    fn ask(&mut self) {
+        let edition = self.editions.current();
+        let inquiry = self.questions.draw(&mut self.world.borrow_mut(), &edition);
+        if let Some(inquiry) = inquiry {
+            self.order(Order::Inquire(inquiry));
+        }
     }
 
     /// Brings another edition now and then, and has listeners closed that have had their time.
@@ -250,6 +277,7 @@ impl Simulation {
             }
             if drains {
                 self.reload();
+                self.ask();
             }
             self.turn();
         }
@@ -261,7 +289,9 @@ impl Simulation {
         self.worker.run().expect("it is over already");
         self.records.try_iter().for_each(|batch| self.tallies.add(&batch));
         self.tallies.check(&self.editions.all);
-        drop((self.worker, self.shared, self.records));
+        let killed = self.shared.counters[0].closed(CloseReason::Killed);
+        self.questions.check_closed(killed);
+        drop((self.worker, self.shared, self.records, self.questions));
         let current = self.editions.current();
         for edition in self.editions.all {
             assert!(edition.admission.is_empty(), "sessions that ended are counted");

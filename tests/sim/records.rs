@@ -117,6 +117,7 @@ fn is_plausible(told: &Told<'_>, edition: &Edition, world: &World) -> bool {
         }
         // Nobody checks servers here.
         CloseReason::ServerDown => false,
+        CloseReason::Killed => world.kills,
         CloseReason::Stopped => world.stopping,
     }
 }

@@ -226,7 +226,7 @@ fn keys_go_on_from_a_server_that_is_not_up_and_come_back() {
             };
             let cookie = cookie.to_owned();
             let held = pool.learn(b"7", ServerIndex(2), NOW_MS);
-            pool.let_go(held, NOW_MS);
+            held.into_iter().for_each(|held| pool.let_go(held, NOW_MS));
             (pool, cookie)
         };
         let visit = |pool: &Pool, cookie: &str, now_ms| {

@@ -93,7 +93,7 @@ fn a_full_server_is_waited_for_by_who_has_its_key() {
 #[test]
 fn a_learned_key_of_a_full_server_is_not_held() {
     let pool = limited(Balance::RoundRobin, socketio(None), &[1, 1]);
-    let held = pool.learn(b"0123456789", ServerIndex(0), 0);
+    let held = pool.learn(b"0123456789", ServerIndex(0), 0).unwrap();
     let key = pool.key(Some(&head("/socket.io/?EIO=4&sid=0123456789", &[])), NOBODY);
     let pick = |now_ms| pool.pick(&key, NOBODY, &Tried::default(), 0, now_ms);
     let first = pick(0).unwrap();

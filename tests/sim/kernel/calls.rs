@@ -154,7 +154,7 @@ impl World {
             let has_failed = link.has_failed() || server.is_some_and(|at| self.links[at].failed);
             let is_known = !has_failed && !link.unlooked;
             // Whose time is up is cut off in the middle of what is being sent.
-            let is_cut = link.cut && (self.times_out || self.stopping);
+            let is_cut = self.kills || link.cut && (self.times_out || self.stopping);
             assert!(is_idle || is_cut || !is_known, "bytes thrown away with a reset: {link}");
         }
         let link = &mut self.links[number];
