@@ -617,9 +617,9 @@ impl Relay {
 
     fn look(&mut self, about: &mut About, cx: &mut Cx<'_>) -> Next {
         if let Some(reason) = self.parting {
-            // What was cut off must not look whole.
+            // What was cut off must not look whole; what has been sent of it still arrives.
             let is_reset = self.is_resetting();
-            let close = if is_reset { close::reset_client } else { close::close };
+            let close = if is_reset { close::forward_reset } else { close::close };
             return Next::To(close(reason, cx));
         }
         // Who has not been read for a while has to be watched for a reset.
