@@ -34,8 +34,8 @@ RUST_TEST_THREADS ?= 4
 export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint sim mutants loom fuzz deny bench bench-quick bench-core scale \
-	soak soak-reload manual install uninstall tools
+.PHONY: help run build test lint docs sim mutants loom fuzz deny bench bench-quick bench-core \
+	scale soak soak-reload manual install uninstall tools
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -82,6 +82,9 @@ deny: tools ## licences, bans and sources of all that ringway is built from (den
 
 # The program is the one that is shipped; only the load generators are built the quick way.
 FIELD = $(CARGO) bench --profile fast --locked --bench field -- --ringway $(TARGET)/release/ringway
+
+docs: tools ## write the tables of docs/configuration.md from the schema
+	RINGWAY_WRITE_DOCS=1 $(CARGO) test --profile fast --locked --test docs -- --quiet reference::
 
 bench: build ## ringway beside nginx, HAProxy and tokio-uring, about 12 minutes; report in target/bench
 	benches/setup.sh
@@ -131,7 +134,8 @@ install: manual ## program, manual, completions, units and examples; builds only
 	install -D -m 644 $(MANUAL)/bash/ringway $(DESTDIR)$(BASHDIR)/ringway
 	install -D -m 644 $(MANUAL)/zsh/_ringway $(DESTDIR)$(ZSHDIR)/_ringway
 	install -D -m 644 $(MANUAL)/fish/ringway.fish $(DESTDIR)$(FISHDIR)/ringway.fish
-	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)/examples
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DOCDIR)/examples \
+		$(DESTDIR)$(DOCDIR)/docs
 	for unit in ringway.service ringway.socket; do \
 		$(PLACED) packaging/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit; \
 	done
@@ -139,6 +143,7 @@ install: manual ## program, manual, completions, units and examples; builds only
 	install -m 644 configs/*.json $(DESTDIR)$(DOCDIR)/examples/
 	install -m 644 packaging/ringway.sysctl $(DESTDIR)$(DOCDIR)/examples/sysctl.conf
 	install -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
+	install -m 644 docs/*.md $(DESTDIR)$(DOCDIR)/docs/
 	[ -e $(DESTDIR)$(SYSCONFDIR)/ringway/ringway.json ] || \
 		install -D -m 644 packaging/ringway.json $(DESTDIR)$(SYSCONFDIR)/ringway/ringway.json
 

@@ -76,6 +76,12 @@ fn everything_is_installed_under_its_prefix_and_taken_away_again() {
     for document in ["README.md", "CHANGELOG.md", "LICENSE"] {
         expected.insert(format!("{share}/doc/ringway/{document}"));
     }
+    for page in fs::read_dir(Path::new(ROOT).join("docs")).unwrap() {
+        let name = page.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            expected.insert(format!("{share}/doc/ringway/docs/{name}"));
+        }
+    }
     for example in fs::read_dir(Path::new(ROOT).join("configs")).unwrap() {
         let name = example.unwrap().file_name().into_string().unwrap();
         if name.ends_with(".json") {

@@ -39,12 +39,12 @@ pub(super) struct File {
     /// Groups of servers, by name.
     #[schemars(with = "BTreeMap<String, PoolFile>", extend("minProperties" = 1))]
     pub(super) pools: Vec<(String, PoolFile)>,
-    /// Notices a pulled cable, on both sides of every session; not on loopback addresses, which
-    /// have none. `false` leaves it off.
+    /// Notices peers that have vanished, on both sides of every session; not on loopback
+    /// addresses, where nobody can. `false` leaves it off.
     #[schemars(default = "tcp_keep_alive")]
     pub(super) tcp_keep_alive: OrFalse<TcpKeepAliveFile>,
     /// Milliseconds sent bytes may go unacknowledged before the connection is given up, on both
-    /// sides (TCP_USER_TIMEOUT). It also ends a live connection whose peer reads nothing for that
+    /// sides (`TCP_USER_TIMEOUT`). It also ends a live connection whose peer reads nothing for that
     /// long. `false`: as the kernel sees fit.
     #[schemars(
         schema_with = "switched::<{ TCP_USER_TIMEOUT_MS.min }, { TCP_USER_TIMEOUT_MS.max }>"
@@ -54,7 +54,7 @@ pub(super) struct File {
     /// How workers speak to the kernel: `auto` takes io_uring, or epoll where that is refused.
     #[schemars(default)]
     pub(super) engine: EngineChoice,
-    /// TCP congestion control on loopback addresses.
+    /// TCP congestion control of sockets on loopback addresses, where no path can be congested.
     #[schemars(default)]
     pub(super) loopback_congestion: LoopbackCongestion,
     /// Sessions at once, over all workers; beyond it clients wait to be accepted. `false`: as many
@@ -156,7 +156,8 @@ pub(super) struct ListenerFile {
     /// `false`: no limit.
     #[schemars(default)]
     pub(super) max_connections_per_source: OrFalse<PerSourceFile>,
-    /// Clients accepted in a second, over all workers; beyond it they wait. `false`: no limit.
+    /// Clients accepted in a second, over all workers, a tenth of a second's worth at once; beyond
+    /// it they wait. `false`: no limit.
     #[schemars(schema_with = "switched::<{ ACCEPT_RATE_PER_S.min }, { ACCEPT_RATE_PER_S.max }>")]
     #[schemars(default = "accept_rate_per_s")]
     pub(super) accept_rate_per_s: OrFalse<u32>,
@@ -241,9 +242,9 @@ pub(super) struct PoolFile {
     /// client behind what is there, `replace` takes out what is there.
     #[schemars(default)]
     pub(super) forwarded: OrFalse<ForwardedFile>,
-    /// Addresses of this host that servers are connected to from, in turn. Empty: the kernel's
-    /// choice, and for servers on IPv4 loopback addresses other addresses of 127.0.0.0/8 once that
-    /// has no port left.
+    /// Addresses of this host that servers are connected to from, in turn (checks: from the first
+    /// that fits). Empty: the kernel's choice, and for servers on IPv4 loopback addresses other
+    /// addresses of 127.0.0.0/8 once that has no port left.
     #[schemars(default)]
     pub(super) source_addresses: Vec<String>,
     /// Milliseconds one connect may take before another server is tried.
@@ -402,7 +403,7 @@ pub(super) enum StickyRule {
     Insert {
         /// Cookie name.
         name: String,
-        /// Keys the token; the same on every machine that shares clients.
+        /// Keys the token, so set one; the same on every machine that shares clients.
         #[schemars(default)]
         secret: String,
         /// What follows the value in Set-Cookie.

@@ -37,14 +37,15 @@ pub(super) struct HealthFile {
     #[schemars(range(min = CHECK_RISE.min, max = CHECK_RISE.max))]
     #[schemars(default = "whole::<{ CHECK_RISE.default }>")]
     pub(super) rise: u32,
-    /// Checks in a row that take a server down; the first one decides alone.
+    /// Checks in a row that take a server down; the first check of all decides alone.
     #[schemars(range(min = CHECK_FALL.min, max = CHECK_FALL.max))]
     #[schemars(default = "whole::<{ CHECK_FALL.default }>")]
     pub(super) fall: u32,
     /// Port that is checked; not given: the server's own.
     #[schemars(range(min = PORT.min, max = PORT.max))]
     pub(super) port: Option<u32>,
-    /// PROXY header in front of each check, which says that it is nobody's connection.
+    /// PROXY header in front of each check, which says that it is nobody's connection (`UNKNOWN`,
+    /// or the command `LOCAL`).
     #[schemars(default)]
     pub(super) send_proxy: OrFalse<ProxyVersion>,
     /// `http`: what is asked for.

@@ -281,7 +281,9 @@ pub enum LoopbackCongestion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Peek {
-    /// Nothing: connect at once (server-first protocols).
+    /// Nothing: connect at once (server-first protocols). A client gets 10 ms to speak if the last
+    /// eight clients spoke before their servers; its first bytes are then sent along with the
+    /// server connection's handshake.
     None,
     /// Look at the first bytes; with none by a short deadline, go on as `none`.
     Auto,

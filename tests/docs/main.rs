@@ -1,6 +1,8 @@
 //! What the documents say is what the program does: commands, configurations, tables and links.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod reference;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command as Process;
@@ -11,10 +13,19 @@ use ringway::config::{self, Config, ServerAddress};
 use ringway::peek::http_head::{HeadScanner, Peeked};
 use ringway::pool::{How, Pool, ServerSpec, Tried};
 use ringway::session::CloseReason;
-use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+
+/// Every page, by its path from the root of the repository.
+fn documents() -> Vec<String> {
+    let top = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+    let pages = fs::read_dir(Path::new(ROOT).join("docs")).expect("docs/ is there");
+    let pages = pages.map(|page| page.expect("an entry").file_name().into_string().unwrap());
+    let pages = pages.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    let mut all: Vec<_> = top.into_iter().map(str::to_owned).chain(pages).collect();
+    all.sort();
+    all
+}
 
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -60,22 +71,58 @@ fn code(cell: &str) -> &str {
 
 #[test]
 fn every_configuration_is_right_and_needs_no_warning() {
-    let blocks = blocks(&read("README.md"));
-    let files: Vec<_> = blocks.iter().filter(|(tag, _)| tag == "json").collect();
-    assert!(files.len() >= 6);
-    for (_, text) in files {
-        let checked = config::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        assert_eq!(checked.warnings, [], "{text}");
+    let mut files = 0;
+    for document in documents() {
+        for (tag, text) in blocks(&read(&document)) {
+            // Other JSON is what ringway answers.
+            if tag != "json" || !text.contains("\"listeners\": [") {
+                continue;
+            }
+            let checked = config::parse(&text);
+            let checked = checked.unwrap_or_else(|error| panic!("{document}: {error}\n{text}"));
+            assert_eq!(checked.warnings, [], "{document}: {text}");
+            files += 1;
+        }
     }
+    assert!(files >= 10, "{files} configurations were checked");
+}
+
+/// The words of a command as a shell makes them, up to where another command begins.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let (mut word, mut quote) = (None::<String>, None);
+    for c in line.chars() {
+        match quote {
+            Some(end) if c == end => quote = None,
+            Some(_) => word.get_or_insert_default().push(c),
+            None if c == '\'' || c == '"' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            None => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    let ends = ["|", "||", "&&", "&", ">", ">>", "<", "#"];
+    words.into_iter().take_while(|word| !ends.contains(&word.as_str())).collect()
 }
 
 #[test]
 fn every_command_is_understood() {
     let mut runs = 0;
-    for line in commands(&read("README.md")).iter().filter(|line| line.starts_with("ringway ")) {
-        let cli = Cli::try_parse_from(line.split_whitespace());
-        let cli = cli.unwrap_or_else(|error| panic!("{line}: {error}"));
-        if let Command::Run(run) = cli.command {
+    for document in documents() {
+        for line in commands(&read(&document)) {
+            let line = line.strip_prefix("sudo ").unwrap_or(&line);
+            if !line.starts_with("ringway ") {
+                continue;
+            }
+            let cli = Cli::try_parse_from(words(line));
+            let cli = cli.unwrap_or_else(|error| panic!("{document}: {line}: {error}"));
+            let Command::Run(run) = cli.command else { continue };
+            if run.config.is_some() {
+                continue;
+            }
             let checked = run.checked().unwrap_or_else(|problems| panic!("{line}: {problems}"));
             // An inserted cookie needs its secret from a file.
             let expected = usize::from(line.contains("insert:"));
@@ -84,16 +131,31 @@ fn every_command_is_understood() {
         }
     }
     assert!(runs >= 5, "{runs} commands were run");
-    for row in table(&read("README.md"), "Command") {
-        let line = code(&row[0]);
-        let cli = Cli::try_parse_from(line.split_whitespace());
-        cli.unwrap_or_else(|error| panic!("{line}: {error}"));
+    for row in table(&read("docs/command-line.md"), "Command") {
+        let cli = Cli::try_parse_from(words(code(&row[0])));
+        cli.unwrap_or_else(|error| panic!("{}: {error}", row[0]));
     }
 }
 
 #[test]
+fn what_check_says_of_mistakes_is_what_is_shown() {
+    let page = read("docs/configuration.md");
+    let (_, shown) = blocks(&page).into_iter().find(|(_, text)| text.contains("wrokers")).unwrap();
+    let wrong = r#"{
+        "wrokers": 2,
+        "listeners": [{ "bind": "0.0.0.0:80" }],
+        "pools": {
+            "chat": { "servers": ["10.0.0.1:80", { "address": "10.0.0.2:80", "weight": 0 }] }
+        }
+    }"#;
+    let problems = config::parse(wrong).unwrap_err();
+    let said = format!("$ ringway check ringway.json\n{problems}\n{} problems", problems.0.len());
+    assert_eq!(said, shown.trim_end());
+}
+
+#[test]
 fn every_flag_of_run_is_in_its_table() {
-    let rows = table(&read("README.md"), "Flag of `run`");
+    let rows = table(&read("docs/command-line.md"), "Flag of `run`");
     let written = rows.iter().filter_map(|row| code(&row[0]).split(' ').next().map(str::to_owned));
     let cli = Cli::command();
     let run = cli.find_subcommand("run").expect("there is `run`");
@@ -106,92 +168,14 @@ fn every_flag_of_run_is_in_its_table() {
 #[test]
 fn every_make_target_that_is_named_is_there() {
     let makefile = read("Makefile");
-    for document in DOCUMENTS {
-        for line in commands(&read(document)) {
+    for document in documents() {
+        for line in commands(&read(&document)) {
             let Some(target) = line.strip_prefix("make ") else { continue };
             let target = target.split_whitespace().next().expect("a target");
             let there = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
             assert!(there, "{document}: make {target}");
         }
     }
-}
-
-/// What a key of the configuration is by the schema.
-#[derive(Debug, Default, PartialEq)]
-struct Key {
-    /// JSON, `required`, or `–` for none.
-    defaults: BTreeSet<String>,
-    /// `1 to 256`.
-    range: Option<String>,
-}
-
-/// Every key below `node`, by its path: `listeners[].bind`, `pools.NAME.servers`.
-fn walk(node: &Value, path: &str, definitions: &Value, keys: &mut BTreeMap<String, Key>) {
-    if let Some(name) = node["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
-        walk(&definitions[name], path, definitions, keys);
-    }
-    for variants in ["anyOf", "oneOf"] {
-        for variant in node[variants].as_array().into_iter().flatten() {
-            walk(variant, path, definitions, keys);
-        }
-    }
-    walk_if(&node["items"], &format!("{path}[]"), definitions, keys);
-    walk_if(&node["additionalProperties"], &format!("{path}.NAME"), definitions, keys);
-    let required = node["required"].as_array();
-    for (name, property) in node["properties"].as_object().into_iter().flatten() {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        let is_required = required.is_some_and(|all| all.iter().any(|one| one == name));
-        let default = match property.get("default") {
-            Some(default) => default.to_string(),
-            None if is_required => "required".to_owned(),
-            None => "–".to_owned(),
-        };
-        let key = keys.entry(path.clone()).or_default();
-        key.defaults.insert(default);
-        if let (Some(least), Some(most)) = (property.get("minimum"), property.get("maximum")) {
-            key.range = Some(format!("{least} to {most}"));
-        }
-        walk(property, &path, definitions, keys);
-    }
-}
-
-fn walk_if(node: &Value, path: &str, definitions: &Value, keys: &mut BTreeMap<String, Key>) {
-    if node.is_object() {
-        walk(node, path, definitions, keys);
-    }
-}
-
-/// One spelling for JSON however it is spaced; other words as they are.
-fn plain(default: &str) -> String {
-    let json = serde_json::from_str::<Value>(code(default));
-    json.map_or_else(|_| code(default).to_owned(), |value| value.to_string())
-}
-
-#[test]
-fn the_table_of_keys_is_the_schema() {
-    let schema: Value = serde_json::from_str(&config::schema()).unwrap();
-    let mut expected = BTreeMap::new();
-    walk(&schema, "", &schema["$defs"], &mut expected);
-    let rows = table(&read("README.md"), "Key");
-    let mut written = BTreeMap::new();
-    for row in &rows {
-        let [key, defaults, values, _] = &row[..] else { panic!("{row:?} has four cells") };
-        // A default that is an object has commas of its own.
-        let defaults: Vec<_> = match defaults.contains('{') {
-            true => vec![defaults.as_str()],
-            false => defaults.split(", ").collect(),
-        };
-        let defaults = defaults.into_iter().map(plain).collect();
-        let range = expected.get(code(key)).and_then(|key| key.range.clone());
-        let range = range.filter(|range| range == values);
-        written.insert(code(key).to_owned(), Key { defaults, range });
-    }
-    assert_eq!(rows.len(), written.len(), "a key stands there twice");
-    for (key, expected) in &expected {
-        assert_eq!(written.get(key), Some(expected), "{key}");
-    }
-    let unknown: Vec<_> = written.keys().filter(|key| !expected.contains_key(*key)).collect();
-    assert_eq!(unknown, Vec::<&String>::new());
 }
 
 #[test]
@@ -222,29 +206,56 @@ fn anchor(heading: &str) -> String {
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
+/// The anchors of a page; a heading that stands there again gets a number.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let fences: Vec<_> = text.split("\n```").step_by(2).collect();
+    let headings = fences.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with('#'));
+    let mut anchors = BTreeSet::new();
+    for heading in headings {
+        let anchor = anchor(heading.trim_start_matches('#').trim_start());
+        assert!(anchors.insert(anchor), "a heading stands there twice: {heading}");
+    }
+    anchors
+}
+
 #[test]
 fn every_link_leads_somewhere() {
-    for document in DOCUMENTS {
-        let text = read(document);
-        let headings = text.lines().filter(|line| line.starts_with('#'));
-        let anchors: BTreeSet<_> =
-            headings.map(|line| anchor(line.trim_start_matches('#').trim_start())).collect();
+    for document in documents() {
+        let text = read(&document);
+        let folder = Path::new(&document).parent().expect("below the root");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            match link.strip_prefix('#') {
-                Some(to) => assert!(anchors.contains(to), "{document}: #{to} of {anchors:?}"),
-                None if link.starts_with("https://") => {}
-                None => assert!(Path::new(ROOT).join(link).exists(), "{document}: {link}"),
+            if link.starts_with("https://") || link.starts_with("http://") {
+                continue;
+            }
+            let (page, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let page = match page {
+                "" => Path::new(ROOT).join(&document),
+                page => Path::new(ROOT).join(folder).join(page),
+            };
+            assert!(page.exists(), "{document}: {link}");
+            if !anchor.is_empty() {
+                let anchors = anchors(&fs::read_to_string(page).unwrap());
+                assert!(anchors.contains(anchor), "{document}: {link} is none of {anchors:?}");
             }
         }
     }
 }
 
 #[test]
+fn every_page_is_led_to_from_the_readme() {
+    let readme = read("README.md");
+    for document in documents().iter().filter(|document| document.starts_with("docs/")) {
+        assert!(readme.contains(&format!("]({document}")), "README.md has no link to {document}");
+    }
+}
+
+#[test]
 fn every_file_that_is_named_is_there() {
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+    for document in documents().iter().filter(|document| *document != "CHANGELOG.md") {
         let text = read(document);
         for name in text.split('`').skip(1).step_by(2) {
-            let is_path = ["src/", "tests/", "benches/", "configs/"].iter().any(|folder| {
+            let folders = ["src/", "tests/", "benches/", "configs/", "docs/"];
+            let is_path = folders.iter().any(|folder| {
                 name.starts_with(folder) && !name.contains(|c: char| c == '*' || c.is_whitespace())
             });
             assert!(!is_path || Path::new(ROOT).join(name).exists(), "{document}: {name}");
@@ -281,7 +292,7 @@ fn sid_of(snippet: &str, id: &str) -> String {
 
 #[test]
 fn sids_made_as_shown_lead_to_their_server() {
-    let blocks = blocks(&read("README.md"));
+    let blocks = blocks(&read("docs/stickiness.md"));
     let pairs = blocks.windows(2).filter(|pair| pair[0].0 == "js" && pair[1].0 == "json");
     let pairs: Vec<_> = pairs.map(|pair| (&pair[0].1, &pair[1].1)).collect();
     assert_eq!(pairs.len(), 2, "by id, and by token");
