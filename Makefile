@@ -35,7 +35,7 @@ export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test lint docs sim mutants loom fuzz deny bench bench-quick bench-core \
-	scale soak soak-reload manual install uninstall tools
+	scale soak soak-reload manual install uninstall deb tools
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -85,6 +85,12 @@ FIELD = $(CARGO) bench --profile fast --locked --bench field -- --ringway $(TARG
 
 docs: tools ## write the tables of docs/configuration.md from the schema
 	RINGWAY_WRITE_DOCS=1 $(CARGO) test --profile fast --locked --test docs -- --quiet reference::
+
+deb: manual ## a Debian package, into target/debian (installs cargo-deb, two minutes)
+	@$(call cargo_tool,cargo-deb,3.8.0)
+	@rm -rf $(TARGET)/debian
+	@cp -r $(MANUAL)/man $(MANUAL)/gz && gzip -9nr $(MANUAL)/gz
+	$(TARGET)/tools/bin/cargo-deb --no-build --strip --locked --quiet --output $(TARGET)/debian/
 
 bench: build ## ringway beside nginx, HAProxy and tokio-uring, about 12 minutes; report in target/bench
 	benches/setup.sh

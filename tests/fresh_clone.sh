@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What a newcomer does first: clone, `make run`, then curl and a WebSocket client against it.
+# What a newcomer does first: clone, `make run`, then curl and a WebSocket client against it. Then
+# `make install` and `make deb`, which have nothing left to build, and the package is put to the test.
 # Builds in the clone, or in CARGO_TARGET_DIR if that is set. Needs what tests/setup.sh installs.
 set -euo pipefail
 
@@ -50,4 +51,15 @@ kill -TERM -- "-$run"
 wait "$run" || true
 run=
 grep -q 'INFO stopped' "$log" || fail "it did not stop in good order"
-echo "fresh_clone: make run serves a page, balances evenly and echoes WebSockets"
+
+# Without cargo at hand: what is there must do.
+make -C "$scratch/ringway" install CARGO=false DESTDIR="$scratch/root" >"$log" 2>&1 </dev/null ||
+    fail "make install failed, or had to build"
+"$scratch/root/usr/local/bin/ringway" check "$scratch/root/etc/ringway/ringway.json" >>"$log" 2>&1 ||
+    fail "what is installed does not work"
+make -C "$scratch/ringway" deb >"$log" 2>&1 </dev/null || fail "make deb failed"
+packages=("${CARGO_TARGET_DIR:-$scratch/ringway/target}"/debian/ringway_*.deb)
+[ ${#packages[@]} = 1 ] || fail "more than one package: ${packages[*]}"
+"$root/tests/package.sh" "${packages[0]}"
+
+echo "fresh_clone: make run serves a page, balances evenly and echoes WebSockets; make install, deb"

@@ -155,6 +155,13 @@ fn the_configuration_that_is_installed_is_right_and_in_nobodys_way() {
 }
 
 #[test]
+fn the_package_has_the_version_of_the_program() {
+    let changelog = read(Path::new(ROOT).join("packaging/debian/changelog"));
+    let expected = concat!("ringway (", env!("CARGO_PKG_VERSION"), "-1) ");
+    assert!(changelog.starts_with(expected), "{changelog}");
+}
+
+#[test]
 fn every_setting_of_the_sample_is_one_of_this_kernel_and_has_its_reason() {
     let text = read(Path::new(ROOT).join("packaging/ringway.sysctl"));
     let mut settings = 0;

@@ -22,6 +22,7 @@ need ip iproute2
 need python3 python3
 need systemd-socket-activate systemd
 need man man-db
+need pgrep procps
 need bash bash
 need zsh zsh
 need fish fish
