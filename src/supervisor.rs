@@ -195,6 +195,7 @@ impl Supervisor {
                 control_mailbox: control_mailbox.clone(),
                 sender: sender.clone(),
                 sessions_max,
+                descriptors_max: limit,
                 sandbox,
                 engine,
             };
@@ -349,6 +350,7 @@ struct Start {
     control_mailbox: Mailbox,
     sender: SyncSender<Batch>,
     sessions_max: usize,
+    descriptors_max: u64,
     sandbox: Sandbox,
     engine: EngineKind,
 }
@@ -433,6 +435,7 @@ impl Start {
             post: Fd::new(self.post.number()),
             records: Records { sender: self.sender, mailbox: self.control_mailbox },
             sessions_max: self.sessions_max,
+            descriptors_max: self.descriptors_max,
             seed: clock::seed(),
         };
         Ok(Worker::new(engine, self.shared, setup))

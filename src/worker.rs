@@ -59,6 +59,8 @@ pub struct Setup {
     pub records: Records,
     /// Room for so many sessions.
     pub sessions_max: usize,
+    /// By so many descriptors.
+    pub descriptors_max: u64,
     /// Of its random numbers.
     pub seed: u64,
 }
@@ -202,6 +204,7 @@ impl<E: Engine> Worker<E> {
             listener.position = place.listener;
             Some(listener)
         };
+        shared.counters[setup.number].start(setup.sessions_max, setup.descriptors_max);
         Self {
             engine,
             shared,
@@ -338,7 +341,7 @@ impl<E: Engine> Worker<E> {
             }
             let seat = self.slots.find(id).expect("nothing has ended it since");
             if let Some((socket, farewell)) = seat.close_if_idle(side) {
-                self.engine.submit(token(id, Kind::Cancel, side), Op::Close { socket, farewell });
+                self.close_socket(id, side, socket, farewell);
                 self.step(id, Event::Closed(side));
             }
             return;
@@ -508,6 +511,7 @@ impl<E: Engine> Worker<E> {
         match self.engine.submit(token(id, Kind::Connect, Side::Server), open) {
             Submitted::Done(Ok(number)) => {
                 let socket = Fd::new(number.cast_signed());
+                self.shared.counters[self.number].open_socket();
                 let seat = self.slots.find(id).expect("a seat lives until its End");
                 seat.open(Side::Server, socket);
                 self.submit_once(id, Kind::Connect, Side::Server, Op::Connect { socket, peer });
@@ -547,7 +551,7 @@ impl<E: Engine> Worker<E> {
         }
         if seat.start_closing(side, farewell) {
             if let Some((socket, farewell)) = seat.close_if_idle(side) {
-                self.engine.submit(token(id, Kind::Cancel, side), Op::Close { socket, farewell });
+                self.close_socket(id, side, socket, farewell);
                 self.events.push_back(Event::Closed(side));
                 return;
             }
@@ -558,6 +562,11 @@ impl<E: Engine> Worker<E> {
         } else {
             self.events.push_back(Event::Closed(side));
         }
+    }
+
+    fn close_socket(&mut self, id: SlotId, side: Side, socket: Fd, farewell: Farewell) {
+        self.engine.submit(token(id, Kind::Cancel, side), Op::Close { socket, farewell });
+        self.shared.counters[self.number].close_socket();
     }
 
     fn end(&mut self, id: SlotId, reason: CloseReason) {

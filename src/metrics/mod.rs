@@ -1,11 +1,13 @@
 //! What workers count. Each number is written by one worker alone and read by anyone: `tally` says
-//! how. Here is what a worker counts of itself; `counts` are those of listeners, pools and servers.
+//! how. Here is what a worker counts of itself; `counts` are those of listeners, pools and servers,
+//! and `text` is all of it as Prometheus reads it.
 //!
 //! At any quiet moment accepted == live + the sum of closed over all reasons, of each worker and of
 //! each listener.
 
 mod counts;
 mod tally;
+mod text;
 
 use crossbeam_utils::CachePadded;
 
@@ -17,6 +19,7 @@ pub use counts::{
     connected,
 };
 pub use tally::{Distribution, LIVES_US, PerWorker, Tally, WAITS_US};
+pub use text::{CONTENT_TYPE, Moment, text};
 
 /// Counters of one worker, on cache lines of their own.
 #[derive(Default)]
@@ -92,6 +95,12 @@ struct Counts {
     lacked: [Tally; Lack::ALL.len()],
     /// Lines of the access log that were dropped because the log could not keep up.
     unlogged: Tally,
+    /// Sockets of clients and servers.
+    opened: Tally,
+    shut: Tally,
+    /// Told once, at the start.
+    sessions_max: Tally,
+    descriptors_max: Tally,
 }
 
 impl Counters {
@@ -110,6 +119,22 @@ impl Counters {
         self.0.lacked[lack as usize].add(1);
     }
 
+    /// One more socket of a client or to a server.
+    pub fn open_socket(&self) {
+        self.0.opened.add(1);
+    }
+
+    /// One less.
+    pub fn close_socket(&self) {
+        self.0.shut.add(1);
+    }
+
+    /// Room for so many sessions, by so many descriptors; once.
+    pub fn start(&self, sessions_max: usize, descriptors_max: u64) {
+        self.0.sessions_max.add(sessions_max as u64);
+        self.0.descriptors_max.add(descriptors_max);
+    }
+
     /// Lines of the log that were lost.
     pub fn lose_lines(&self, lines: usize) {
         self.0.unlogged.add(lines as u64);
@@ -123,6 +148,29 @@ impl Counters {
     /// Sessions ended so far, for this reason.
     pub fn closed(&self, reason: CloseReason) -> u64 {
         self.0.closed[reason as usize].value()
+    }
+
+    /// Sessions now.
+    pub fn live(&self) -> u64 {
+        // What is over was accepted before, and so is read before.
+        let closed: u64 = self.0.closed.iter().map(Tally::value).sum();
+        self.accepted().saturating_sub(closed)
+    }
+
+    /// Sockets of clients and servers now.
+    pub fn sockets(&self) -> u64 {
+        let shut = self.0.shut.value();
+        self.0.opened.value().saturating_sub(shut)
+    }
+
+    /// Sessions there may be.
+    pub fn sessions_max(&self) -> u64 {
+        self.0.sessions_max.value()
+    }
+
+    /// Descriptors there may be.
+    pub fn descriptors_max(&self) -> u64 {
+        self.0.descriptors_max.value()
     }
 
     /// How often there was not enough of something so far.

@@ -58,6 +58,11 @@ impl Count {
         self.limit() != UNLIMITED
     }
 
+    /// How many there may be; `None`: any number.
+    pub(super) fn max(&self) -> Option<u32> {
+        self.is_limited().then(|| self.limit())
+    }
+
     /// How many more there may be.
     pub(super) fn room(&self) -> u32 {
         self.limit().saturating_sub(self.live())

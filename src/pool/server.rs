@@ -62,6 +62,11 @@ impl Server {
         self.state.count.live()
     }
 
+    /// Sessions it may have at once; `None`: any number.
+    pub fn max_connections(&self) -> Option<u32> {
+        self.state.count.max()
+    }
+
     /// Connects that succeeded since start.
     pub fn total(&self) -> u64 {
         self.state.count.total()

@@ -161,7 +161,7 @@ impl<E: Engine> Worker<E> {
             if !self.stopped {
                 self.take_in_the_rest(&listener);
             }
-            self.close_unseated(listener.socket);
+            self.close_now(listener.socket);
         }
     }
 
@@ -171,6 +171,7 @@ impl<E: Engine> Worker<E> {
         loop {
             match self.engine.submit(token, Op::AcceptNow { listener: listener.socket }) {
                 Submitted::Done(Ok(socket)) => {
+                    self.shared.counters[self.number].open_socket();
                     let client = listener.client(socket);
                     let admitted =
                         if self.slots.is_full() { Err(client) } else { self.admit(client) };
@@ -204,9 +205,10 @@ impl<E: Engine> Worker<E> {
         listener.pending = more;
         if let Ok(socket) = result {
             let client = listener.client(socket);
+            self.shared.counters[self.number].open_socket();
             if self.stopped {
                 // Accepted before the cancel came through.
-                self.close_unseated(client.socket);
+                self.close_client(client.socket);
             } else if self.slots.is_full() {
                 self.waiting.push_back(client);
             } else if let Err(client) = self.admit(client) {
@@ -340,8 +342,13 @@ impl<E: Engine> Worker<E> {
         self.act(id);
     }
 
-    /// A connection that no session was made for, nor will be; or a listening socket.
-    pub(super) fn close_unseated(&mut self, socket: Fd) {
+    /// A connection that no session was made for, nor will be.
+    pub(super) fn close_client(&mut self, socket: Fd) {
+        self.close_now(socket);
+        self.shared.counters[self.number].close_socket();
+    }
+
+    fn close_now(&mut self, socket: Fd) {
         let token = Token::new(0, 0, Kind::Cancel, Side::Client);
         self.engine.submit(token, Op::Close { socket, farewell: Farewell::Orderly });
     }

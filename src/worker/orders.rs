@@ -196,7 +196,7 @@ impl<E: Engine> Worker<E> {
         let numbers: Vec<_> = self.listeners.iter().flatten().map(|l| l.number).collect();
         self.forget(&numbers.into());
         for client in std::mem::take(&mut self.waiting) {
-            self.close_unseated(client.socket);
+            self.close_client(client.socket);
         }
         for id in self.slots.ids() {
             self.step(id, Event::Stop);

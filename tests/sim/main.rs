@@ -87,6 +87,7 @@ impl Simulation {
             post: Fd::new(POST),
             records: Records { sender, mailbox: Mailbox::new().expect("a mailbox") },
             sessions_max,
+            descriptors_max: 0,
             seed: random.next(),
         };
         let worker = Worker::new(Kernel::new(Rc::clone(&world)), Arc::clone(&shared), setup);
@@ -283,6 +284,7 @@ impl Simulation {
         }
         assert!(self.worker.is_over(), "the worker does not stop: {}", self.world.borrow());
         self.world.borrow().assert_empty();
+        assert_eq!(self.shared.counters[0].sockets(), 0, "sockets are counted that are closed");
         let closed = self.closed();
         assert_eq!(self.shared.counters[0].accepted(), closed, "accepted == Σ closed");
         // Those of the last turn are handed over when a worker ends.
