@@ -60,6 +60,6 @@ make -C "$scratch/ringway" install CARGO=false DESTDIR="$scratch/root" >"$log" 2
 make -C "$scratch/ringway" deb >"$log" 2>&1 </dev/null || fail "make deb failed"
 packages=("${CARGO_TARGET_DIR:-$scratch/ringway/target}"/debian/ringway_*.deb)
 [ ${#packages[@]} = 1 ] || fail "more than one package: ${packages[*]}"
-"$root/tests/package.sh" "${packages[0]}"
+"$root/tests/package.sh" "${packages[0]}" "$scratch/root"
 
 echo "fresh_clone: make run serves a page, balances evenly and echoes WebSockets; make install, deb"

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # A Debian package as its users meet it: installed, started by a real systemd, reloaded, watched,
-# activated by its socket, removed and purged without a trace. Nothing of it touches this host: it
-# all happens in namespaces, over a copy-on-write view of / (unshare(1), overlayfs). Needs root.
+# activated by its socket, removed and purged without a trace. Then what `make install` has put into
+# a folder, in the same way. Nothing of it touches this host: it all happens in namespaces, over a
+# copy-on-write view of / (unshare(1), overlayfs). Needs root.
 set -euo pipefail
 
-if [ $# != 1 ]; then
-    echo "usage: $0 PACKAGE.deb" >&2
+if [ $# != 2 ]; then
+    echo "usage: $0 PACKAGE.deb FOLDER" >&2
     exit 2
 fi
 package=$(realpath "$1")
@@ -58,7 +59,7 @@ mkdir "$root/dev/shm" "$root/dev/pts"
 ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
 mkdir "$root/package"
-cp package.deb inside "$root/package/"
+cp -r package.deb installed inside "$root/package/"
 # Nothing of this host's is started there.
 rm -rf "$root"/etc/systemd/system/*.wants "$root/usr/sbin/policy-rc.d"
 printf '[Unit]\nWants=dbus.socket\n' >"$root/etc/systemd/system/package.target"
@@ -67,6 +68,7 @@ exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     chroot "$root" /lib/systemd/systemd --unit=package.target --show-status=no --log-target=null
 INIT
 cp "$package" "$scratch/package.deb"
+cp -r "$2" "$scratch/installed"
 mkdir "$scratch/over"
 
 cat >"$scratch/inside" <<'INSIDE'
@@ -157,6 +159,16 @@ dpkg --purge ringway >/dev/null
 if getent passwd ringway || getent group ringway; then fail "its user is still there"; fi
 everything >/package/after
 diff /package/before /package/after || fail "something was left behind, or is gone"
+
+# From the source: the commands of the README.
+systemctl stop ringway.socket 2>/dev/null || true
+cp -r /package/installed/. /
+systemd-sysusers 2>/dev/null && systemctl daemon-reload
+systemctl enable --now ringway 2>/dev/null
+[ "$(property StatusText)" = "serving: 0 sessions, 2 of 2 servers up" ] || fail "no status"
+is_503 "${example[@]}" || fail "the example does not answer"
+systemctl disable --now ringway 2>/dev/null
+[ "$(property Result)" = success ] || fail "it did not end well"
 INSIDE
 
 mkdir "$group"
@@ -177,4 +189,4 @@ done
 [[ $state =~ running|degraded ]] || fail "systemd did not start"
 timeout --kill-after=5 150 "${inside[@]}" bash /package/inside >"$scratch/log" 2>&1 </dev/null ||
     fail "$(basename "$package") is not what it should be"
-echo "package: installed, served under $(systemctl --version | head -1), removed without a trace"
+echo "package: served under $(systemctl --version | head -1), removed without a trace"
