@@ -53,11 +53,13 @@ struct Inner {
     waiting: Mutex<HashMap<u64, UnboundedSender<Answer>>>,
 }
 
-/// The answers of one worker to one question; nobody waits for them behind its drop.
-struct Answers<'i> {
+/// A question on its way; nobody waits for answers behind its drop.
+struct Question<'i> {
     inner: &'i Inner,
     ticket: u64,
     receiver: UnboundedReceiver<Answer>,
+    /// Workers whose last answer has not come.
+    pending: Vec<usize>,
 }
 
 impl Inner {
@@ -66,27 +68,41 @@ impl Inner {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None`: the worker has ended.
-    fn ask(&self, worker: usize, filter: &Arc<Filter>, ask: Ask) -> Option<Answers<'_>> {
-        let orders = self.orders.get(worker)?;
+    fn question(&self) -> Question<'_> {
         let ticket = self.tickets.fetch_add(1, Relaxed);
         let (sender, receiver) = unbounded_channel();
         self.waiting().insert(ticket, sender);
-        let answers = Answers { inner: self, ticket, receiver };
-        let reply = Some(Reply { ticket, sender: self.answers_to.clone() });
-        let order = Order::Inquire(Inquiry { filter: Arc::clone(filter), ask, reply });
-        orders.give(order).then_some(answers)
+        Question { inner: self, ticket, receiver, pending: Vec::new() }
     }
 }
 
-impl Answers<'_> {
-    /// `None`: the worker is silent.
+impl Question<'_> {
+    /// Asks a worker, unless it has ended.
+    fn ask(&mut self, worker: usize, filter: &Arc<Filter>, ask: Ask) {
+        let Some(orders) = self.inner.orders.get(worker) else { return };
+        let (ticket, sender) = (self.ticket, self.inner.answers_to.clone());
+        let filter = Arc::clone(filter);
+        let inquiry = Inquiry { filter, ask, reply: Some(Reply { ticket, sender }) };
+        if orders.give(Order::Inquire(inquiry)) {
+            self.pending.push(worker);
+        }
+    }
+
+    /// The next answer; `None`: those that are pending are silent, or nobody is.
     async fn next(&mut self) -> Option<Answer> {
-        timeout(Duration::from_secs(SILENCE_S), self.receiver.recv()).await.ok().flatten()
+        if self.pending.is_empty() {
+            return None;
+        }
+        let next = timeout(Duration::from_secs(SILENCE_S), self.receiver.recv()).await;
+        let answer = next.ok().flatten()?;
+        if answer.is_last {
+            self.pending.retain(|&worker| worker != answer.worker);
+        }
+        Some(answer)
     }
 }
 
-impl Drop for Answers<'_> {
+impl Drop for Question<'_> {
     fn drop(&mut self) {
         self.inner.waiting().remove(&self.ticket);
     }
@@ -112,7 +128,7 @@ impl Inquiries {
     }
 
     /// Sessions that fit, so many at most, from `after` on. What begins or ends meanwhile may be
-    /// among them or not.
+    /// among them or not. It ends with a worker that is silent.
     pub async fn sessions(
         &self,
         filter: Filter,
@@ -122,34 +138,27 @@ impl Inquiries {
     ) -> Page {
         let (filter, inner) = (Arc::new(filter), &*self.0);
         let mut page = Page::default();
-        let after = after.unwrap_or_default();
-        for worker in after.worker..inner.orders.len() {
-            if filter.worker.is_some_and(|only| only != worker) {
-                continue;
-            }
-            let from = if worker == after.worker { after.index } else { 0 };
+        let mut at = after.unwrap_or_default();
+        while at.worker < inner.orders.len() {
             let left = limit - page.sessions.len();
-            if left == 0 {
-                page.next = Some(Cursor { worker, index: from });
+            if left == 0 || !page.silent.is_empty() {
+                page.next = Some(at);
                 break;
             }
-            let ask = Ask::Show { from, limit: left, tcp_info };
-            let Some(mut answers) = inner.ask(worker, &filter, ask) else { continue };
-            let last = loop {
-                let Some(answer) = answers.next().await else { break None };
-                page.sessions.extend(answer.sessions);
-                if answer.is_last {
-                    break Some(answer.next);
-                }
-            };
-            match last {
-                None => page.silent.push(worker),
-                Some(Some(index)) => {
-                    page.next = Some(Cursor { worker, index });
-                    break;
-                }
-                Some(None) => {}
+            let next = Cursor { worker: at.worker + 1, index: 0 };
+            if filter.worker.is_some_and(|only| only != at.worker) {
+                at = next;
+                continue;
             }
+            let mut question = inner.question();
+            question.ask(at.worker, &filter, Ask::Show { from: at.index, limit: left, tcp_info });
+            let mut rest = None;
+            while let Some(answer) = question.next().await {
+                page.sessions.extend(answer.sessions);
+                rest = answer.next;
+            }
+            page.silent.append(&mut question.pending);
+            at = rest.map_or(next, |index| Cursor { index, ..at });
         }
         page
     }
@@ -157,45 +166,35 @@ impl Inquiries {
     /// A session, with what the kernel knows of its connections; `None`: it is over, or its worker
     /// is silent.
     pub async fn session(&self, id: SessionId) -> Option<View> {
-        let mut answers = self.0.ask(id.worker, &Arc::default(), Ask::ShowOne(id.slot))?;
-        answers.next().await?.sessions.pop()
+        let mut question = self.0.question();
+        question.ask(id.worker, &Arc::default(), Ask::ShowOne(id.slot));
+        question.next().await?.sessions.pop()
     }
 
     /// Closes a session; false: it is over, or its worker is silent.
     pub async fn close(&self, id: SessionId) -> bool {
-        let answers = self.0.ask(id.worker, &Arc::default(), Ask::CloseOne(id.slot));
-        let Some(mut answers) = answers else { return false };
-        answers.next().await.is_some_and(|answer| answer.matched > 0)
+        let mut question = self.0.question();
+        question.ask(id.worker, &Arc::default(), Ask::CloseOne(id.slot));
+        question.next().await.is_some_and(|answer| answer.matched > 0)
     }
 
     /// Closes sessions that fit, so many a second, all workers together. Says how many as soon as
     /// all are found; those that begin later are not among them.
     pub async fn close_all(&self, filter: Filter, per_s: u32, now_us: u64) -> Closing {
-        let (filter, inner) = (Arc::new(filter), &*self.0);
+        let filter = Arc::new(filter);
         let pace = Arc::new(Pace::new(per_s, now_us));
-        let workers = 0..inner.orders.len();
-        let workers = workers.filter(|worker| filter.worker.is_none_or(|only| only == *worker));
-        // All look at the same time.
-        let asked: Vec<_> = workers
-            .filter_map(|worker| {
+        let mut question = self.0.question();
+        for worker in 0..self.0.orders.len() {
+            if filter.worker.is_none_or(|only| only == worker) {
                 let ask = Ask::Close { why: Why::Killed, pace: Arc::clone(&pace) };
-                Some((worker, inner.ask(worker, &filter, ask)?))
-            })
-            .collect();
-        let mut closing = Closing::default();
-        for (worker, mut answers) in asked {
-            loop {
-                let Some(answer) = answers.next().await else {
-                    closing.silent.push(worker);
-                    break;
-                };
-                closing.matched += answer.matched;
-                if answer.is_last {
-                    break;
-                }
+                question.ask(worker, &filter, ask);
             }
         }
-        closing
+        let mut matched = 0;
+        while let Some(answer) = question.next().await {
+            matched += answer.matched;
+        }
+        Closing { matched, silent: std::mem::take(&mut question.pending) }
     }
 }
 
@@ -230,7 +229,7 @@ mod tests {
         sender.send(Answer { ticket, worker, sessions, matched, next, is_last }).unwrap();
     }
 
-    /// Runs what asks beside what answers, on a clock that runs by itself when both wait.
+    /// Runs what asks beside what answers.
     fn run<T>(asks: impl Future<Output = T>, answers: impl Future<Output = ()>) -> T {
         let builder = &mut tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_time().build().unwrap();
@@ -238,6 +237,17 @@ mod tests {
             let (said, ()) = tokio::join!(asks, answers);
             said
         })
+    }
+
+    #[test]
+    fn whoever_asks_may_be_moved_between_threads() {
+        fn moves(_: &impl Send) {}
+        let (inquiries, _answers, _received) = workers(1);
+        let id = "0-1-1".parse().unwrap();
+        moves(&inquiries.sessions(Filter::default(), None, 1, false));
+        moves(&inquiries.session(id));
+        moves(&inquiries.close(id));
+        moves(&inquiries.close_all(Filter::default(), 1, 0));
     }
 
     #[test]
@@ -278,6 +288,20 @@ mod tests {
         };
         let filter = Filter { worker: Some(1), ..Filter::default() };
         let page = run(inquiries.sessions(filter, None, 10, false), plays);
+        assert!(page.silent.is_empty() && page.next.is_none());
+    }
+
+    #[test]
+    fn a_list_ends_with_a_silent_worker_and_can_go_on_behind_it() {
+        let (inquiries, answers, received) = workers(2);
+        let page = run(inquiries.sessions(Filter::default(), None, 10, false), async {});
+        assert_eq!((page.silent, page.next), (vec![0], Some(Cursor { worker: 1, index: 0 })));
+        let plays = async {
+            tokio::task::yield_now().await;
+            answer(&inquiry(&received[1]).unwrap(), 1, 0, true);
+            inquiries.hand_on(&answers);
+        };
+        let page = run(inquiries.sessions(Filter::default(), page.next, 10, false), plays);
         assert!(page.silent.is_empty() && page.next.is_none());
     }
 }
