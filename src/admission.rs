@@ -153,6 +153,23 @@ impl Admission {
         self.total.sum()
     }
 
+    /// Sessions of a listener now.
+    pub fn live_at(&self, listener: u16) -> u32 {
+        self.listeners[usize::from(listener)].state.count.sum()
+    }
+
+    /// Client networks of a listener that have sessions, and how many the one has that has most.
+    /// Counted only where they are limited.
+    pub fn networks(&self, listener: u16) -> (usize, u32) {
+        let shards = &self.listeners[usize::from(listener)].state.networks;
+        let of_shard = |shard: &Mutex<HashMap<IpNet, u32>>| {
+            let networks = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            (networks.len(), networks.values().copied().max().unwrap_or(0))
+        };
+        let all = shards.iter().map(of_shard);
+        all.fold((0, 0), |(count, most), (more, its)| (count + more, most.max(its)))
+    }
+
     /// Nobody is counted anywhere.
     pub fn is_empty(&self) -> bool {
         let is_empty = |state: &State| {

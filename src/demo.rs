@@ -16,7 +16,7 @@ use axum::routing::{any, get};
 use tokio::runtime;
 
 use crate::config::{
-    Address, Balance, Bind, Config, EngineChoice, Forwarded, KeepAlive, Listener,
+    Address, Admin, Balance, Bind, Config, EngineChoice, Forwarded, KeepAlive, Listener,
     LoopbackCongestion, OnDown, Peek, Pool, PoolIndex, Routes, Server, ServerAddress, Sticky,
     TcpKeepAlive, Timeouts, Workers,
 };
@@ -60,8 +60,12 @@ pub fn start() -> io::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// The configuration with which ringway balances those servers on `listen`.
-pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
+/// Where the demo is asked and told things, unless it is told another place.
+const ADMIN: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9080);
+
+/// The configuration with which ringway balances those servers on `listen`. Where `admin` names no
+/// place, a port that is taken keeps nobody from the demo.
+pub fn config(listen: &Address, servers: &[SocketAddr], admin: Option<Admin>) -> Config {
     let listener = Listener {
         name: "demo".into(),
         bind: vec![Bind::At(listen.clone())],
@@ -97,6 +101,7 @@ pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
         source_addresses: Vec::new(),
         connect_timeout_ms: 2_000,
         connect_tries: 3,
+        max_connections_per_server: None,
         connects_in_flight_max: None,
         queue_max: 0,
         queue_timeout_ms: 5_000,
@@ -122,12 +127,17 @@ pub fn config(listen: &Address, servers: &[SocketAddr]) -> Config {
         user: None,
         group: None,
         sandbox: true,
+        admin: Some(admin.unwrap_or_else(|| Admin {
+            bind: Address::Tcp(ADMIN.into()),
+            token: None,
+            or_any_port: true,
+        })),
     }
 }
 
-/// What to try, for the terminal the demo was started in. `listen` is where ringway listens, with
-/// its real port.
-pub fn banner(listen: &Address, servers: &[SocketAddr]) -> String {
+/// What to try, for the terminal the demo was started in. `listen` is where ringway listens and
+/// `admin` where it is asked, with their real ports.
+pub fn banner(listen: &Address, servers: &[SocketAddr], admin: &Address) -> String {
     let mut text = format!("ringway demo: {} servers behind {listen}\n\n", servers.len());
     for (number, server) in servers.iter().enumerate() {
         writeln!(text, "  {}  {server}", name(number)).expect("a String takes everything");
@@ -146,7 +156,16 @@ pub fn banner(listen: &Address, servers: &[SocketAddr]) -> String {
             path.display()
         ),
     };
-    text + "\nTry:\n" + &tries + "\nCtrl-C ends it.\n"
+    let asks = match admin {
+        Address::Tcp(address) => {
+            format!("  curl http://{address}/v1/servers  what ringway knows of its servers\n")
+        }
+        Address::Unix(path) => format!(
+            "  curl --unix-socket {} http://admin/v1/servers  what ringway knows of its servers\n",
+            path.display()
+        ),
+    };
+    text + "\nTry:\n" + &tries + &asks + "\nCtrl-C ends it.\n"
 }
 
 /// An address to connect to: a wildcard listener is reached by loopback.
@@ -284,7 +303,7 @@ mod tests {
     fn the_configuration_leads_to_the_servers_in_turn() {
         let servers = [([127, 0, 0, 1], 4_001).into(), ([127, 0, 0, 1], 4_002).into()];
         let listen = Address::Tcp(([0, 0, 0, 0], 8_080).into());
-        let config = config(&listen, &servers);
+        let config = config(&listen, &servers, None);
         assert_eq!(config.listeners[0].bind, [Bind::At(listen)]);
         let ids: Vec<&str> = config.pools[0].servers.iter().map(|s| s.id.as_str()).collect();
         assert_eq!(ids, ["demo-1", "demo-2"]);
@@ -301,7 +320,9 @@ mod tests {
             (Address::Unix("/run/demo.sock".into()), "--unix-socket /run/demo.sock http://demo/"),
         ];
         for (listen, expected) in rows {
-            let banner = banner(&listen, &servers);
+            let admin = Address::Tcp(ADMIN.into());
+            let banner = banner(&listen, &servers, &admin);
+            assert!(banner.contains("curl http://127.0.0.1:9080/v1/servers"), "{banner}");
             assert!(banner.contains(expected), "{banner}");
             assert!(banner.contains("demo-1  127.0.0.1:4001\n"), "{banner}");
         }

@@ -5,9 +5,10 @@
 //! learned keys) is carried over by name of pool and address of server.
 
 use crate::admission::Admission;
-use crate::config::{self, Config};
+use crate::config::{self, Address, Config};
 use crate::metrics::{ListenerCounts, ListenerTotals, PerWorker};
 use crate::pool::{Peers, Pool, ServerSpec};
+use crate::supervisor::Changes;
 
 /// See the head of the file.
 #[derive(Debug)]
@@ -16,6 +17,10 @@ pub struct Edition {
     pub number: u64,
     /// What the file said.
     pub config: Config,
+    /// What operators have changed of that.
+    pub changes: Changes,
+    /// Where it listens: names of listeners and addresses with their real ports.
+    pub bound: Vec<(String, Address)>,
     /// By `PoolIndex`.
     pub pools: Vec<Pool>,
     /// Who is let in.
@@ -28,8 +33,8 @@ pub struct Edition {
 
 impl Edition {
     /// Makes what takes the place of `before`. `servers` are those of each pool in the order of the
-    /// configuration, looked up; `seed` is a number peers cannot know. So many `workers` count what
-    /// happens, in every edition.
+    /// configuration, looked up, with whatever is changed of them; `seed` is a number peers cannot
+    /// know. So many `workers` count what happens, in every edition.
     pub fn succeeding(
         before: Option<&Self>,
         config: Config,
@@ -54,6 +59,8 @@ impl Edition {
             number: before.map_or(1, |before| before.number + 1),
             tells_local: pools.iter().any(|pool| pool.spec().send_proxy.is_some()),
             config,
+            changes: Changes::default(),
+            bound: Vec::new(),
             pools,
         }
     }

@@ -10,17 +10,21 @@ use clap::Parser;
 use ringway::cli::{self, Cli, Command, Demo, Generated, Run, summary};
 use ringway::config::{self, Checked, Config, Problems};
 use ringway::demo;
+use ringway::supervisor::{Given, SetLevel};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{fmt, reload};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(cli.log.into());
+    let set_level = start_log(cli.log.into());
     let result = match cli.command {
         Command::Run(run) => run.checked().map_err(Failure::Problems).and_then(|checked| {
             warn(&checked);
-            serve(checked.config, run).map_err(Failure::Error)
+            serve(checked.config, run, set_level).map_err(Failure::Error)
         }),
-        Command::Demo(demo) => demonstrate(&demo).map_err(Failure::Error),
+        Command::Demo(demo) => demonstrate(&demo, set_level).map_err(Failure::Error),
         Command::Check(check) => config::load(&check.config).map_err(Failure::Problems).map(|c| {
             warn(&c);
             print(&summary(&c.config));
@@ -59,18 +63,25 @@ impl Failure {
     }
 }
 
-fn serve(config: Config, run: Run) -> Result<(), Box<dyn Error>> {
+fn serve(config: Config, run: Run, set_level: SetLevel) -> Result<(), Box<dyn Error>> {
     let file = run.config.clone();
-    let again = Arc::new(move || run.checked());
-    Ok(ringway::supervisor::run(config, file.as_deref(), Some(again), |_| ())?)
+    let again = Arc::new(move |text: Option<&str>| match text {
+        Some(text) => run.checked_text(text),
+        None => run.checked(),
+    });
+    let given = Given { file, again: Some(again), set_level: Some(set_level) };
+    Ok(ringway::supervisor::run(config, given, |_| ())?)
 }
 
-fn demonstrate(asked: &Demo) -> Result<(), Box<dyn Error>> {
+fn demonstrate(asked: &Demo, set_level: SetLevel) -> Result<(), Box<dyn Error>> {
     let servers = demo::start()?;
-    let config = Config { engine: asked.engine.into(), ..demo::config(&asked.listen, &servers) };
-    Ok(ringway::supervisor::run(config, None, None, |bound| {
-        let [(_, address), ..] = bound else { return };
-        print(&demo::banner(address, &servers));
+    let config = demo::config(&asked.listen, &servers, asked.admin.clone());
+    let config = Config { engine: asked.engine.into(), ..config };
+    let given = Given { set_level: Some(set_level), ..Given::default() };
+    Ok(ringway::supervisor::run(config, given, |bound| {
+        let [(_, address), ..] = &*bound.listeners else { return };
+        let admin = bound.admin.as_ref().expect("the demo has an admin endpoint");
+        print(&demo::banner(address, &servers, admin));
     })?)
 }
 
@@ -84,8 +95,12 @@ fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn start_log(level: LevelFilter) {
-    tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false).init();
+/// Starts to write lines; what sets the least level of those that are written.
+fn start_log(level: LevelFilter) -> SetLevel {
+    let (level, handle) = reload::Layer::new(level);
+    let lines = fmt::layer().with_target(false).with_ansi(false);
+    tracing_subscriber::registry().with(level).with(lines).init();
+    Arc::new(move |level| handle.reload(level).expect("the log lasts as long as the process"))
 }
 
 fn warn(checked: &Checked) {

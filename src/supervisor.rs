@@ -2,6 +2,9 @@
 //! listeners, looks names up, confines itself, starts a worker per core, hands over to the control
 //! thread, and stops it all.
 
+mod changes;
+mod denied;
+mod endpoint;
 mod listeners;
 mod lookup;
 mod reload;
@@ -11,12 +14,13 @@ mod service;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
+use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
 use crate::config::{Address, Checked, Config, Problems, Workers};
@@ -24,7 +28,7 @@ use crate::control;
 use crate::edition::Edition;
 use crate::log::{self, Batch};
 use crate::metrics::Counters;
-use crate::pool::Peers;
+use crate::pool::{Peers, ServerSpec};
 use crate::session::CloseReason;
 use crate::sys::choice::EngineKind;
 use crate::sys::clock::{self, Clock};
@@ -36,14 +40,18 @@ use crate::sys::post::Post;
 use crate::sys::ring::Ring;
 use crate::sys::seccomp::Thread;
 use crate::sys::socket::TcpOptions;
-use crate::sys::sources::Uses;
+use crate::sys::sources::{self, Uses};
 use crate::sys::spares::SPARES_MAX;
 use crate::sys::token::SLOTS_MAX;
 use crate::sys::{Engine, Fd, affinity, signal, table};
 use crate::worker::{ListenerNumber, Order, Orders, Placement, Records, Setup, Shared, Worker};
 use listeners::Listeners;
 
-pub(crate) use reload::{Prepared, Refused};
+pub(crate) use changes::{Ask, What};
+pub use changes::{Change, Changes};
+pub(crate) use denied::{Denied, Kind};
+pub(crate) use endpoint::Endpoint;
+pub(crate) use reload::{Changed, Prepared, Refused};
 pub(crate) use service::Service;
 
 /// Descriptors of a worker that are no session's: standard streams, ring, listeners, mailboxes,
@@ -101,33 +109,48 @@ fn failed(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Failed {
     move |why| Failed { what: what.to_string(), why }
 }
 
-/// Reads the configuration again, where there is something to read.
-pub type Again = Arc<dyn Fn() -> Result<Checked, Problems> + Send + Sync>;
+/// Reads the configuration again, or what it would be if a text stood in the place of its file.
+pub type Again = Arc<dyn Fn(Option<&str>) -> Result<Checked, Problems> + Send + Sync>;
 
-/// Runs until it is told to end by a signal. Once connections are accepted, `ready` is told where:
-/// listener names and addresses, with real ports. `again` is asked at every reload, which may read
-/// the folder of `file`.
+/// Sets the least level of log lines that are written.
+pub type SetLevel = Arc<dyn Fn(LevelFilter) + Send + Sync>;
+
+/// What there is beside a configuration.
+#[derive(Default)]
+pub struct Given {
+    /// Where it was read from; a reload may read the folder.
+    pub file: Option<PathBuf>,
+    /// Asked at every reload; `None`: there is nothing to read.
+    pub again: Option<Again>,
+    /// `None`: the log is not ringway's to change.
+    pub set_level: Option<SetLevel>,
+}
+
+/// Where ringway listens, with real ports.
+pub struct Bound {
+    /// Names of listeners and their addresses.
+    pub listeners: Vec<(String, Address)>,
+    /// The admin endpoint's.
+    pub admin: Option<Address>,
+}
+
+/// Runs until it is told to end by a signal. Once connections are accepted, `ready` is told where.
 ///
 /// # Errors
 /// A user that cannot be had, names that cannot be looked up, addresses that cannot be listened on
 /// (somebody else does, or they are not this host's), a core that is not there, or a kernel that
 /// refuses the engine that was asked for.
-pub fn run(
-    config: Config,
-    file: Option<&Path>,
-    again: Option<Again>,
-    ready: impl FnOnce(&[(String, Address)]),
-) -> Result<(), Failures> {
+pub fn run(config: Config, given: Given, ready: impl FnOnce(&Bound)) -> Result<(), Failures> {
     let service = Arc::new(Service::of_environment());
     rights::become_user(&config)?;
     let control_mailbox = Mailbox::new().map_err(failed("mailbox"))?;
     let (sender, records) = sync_channel(RECORD_BATCHES);
-    let mut supervisor = Supervisor::start(config, file, again, service, &control_mailbox, sender)?;
+    let mut supervisor = Supervisor::start(config, given, service, &control_mailbox, sender)?;
     // Whoever reads that it is ready may send a signal before the control thread listens.
     signal::hold_back().map_err(failed("signals"))?;
     supervisor.announce();
     supervisor.sandbox.confine(Thread::Control).map_err(failed("sandbox"))?;
-    ready(&supervisor.listeners.bound());
+    ready(&supervisor.bound());
     let result = control::run(&mut supervisor, &records, control_mailbox);
     let shared = Arc::clone(&supervisor.shared);
     supervisor.service.stopping(0, &shared);
@@ -147,18 +170,22 @@ pub(crate) struct Supervisor {
     workers: Vec<Running>,
     again: Option<Again>,
     service: Arc<Service>,
+    set_level: Option<SetLevel>,
+    /// The servers that the file in force has, by pool.
+    servers: Vec<Vec<ServerSpec>>,
+    /// What operators have changed of them.
+    changes: Changes,
+    admin: Option<Endpoint>,
     sandbox: Sandbox,
     engine: EngineKind,
     sessions_max: usize,
-    /// Told to end.
-    draining: bool,
+    ports_per_source: u32,
 }
 
 impl Supervisor {
     fn start(
         config: Config,
-        file: Option<&Path>,
-        again: Option<Again>,
+        Given { file, again, set_level }: Given,
         service: Arc<Service>,
         control_mailbox: &Mailbox,
         sender: SyncSender<Batch>,
@@ -168,14 +195,18 @@ impl Supervisor {
         let sessions_max = sessions_max(limit);
         let engine = engine(&config);
         let mut listeners = Listeners::new().map_err(Failures)?;
+        let admin = config.admin.as_ref().map(Endpoint::open).transpose()?;
         let plan = listeners.plan(&config, cores.len()).map_err(Failures)?;
         let (placements, numbers) = listeners.adopt(plan, &config, 0);
         let servers = lookup::look_up(&config).map_err(Failures)?;
-        let sandbox = rights::sandbox(&config, file)?;
+        let ports_per_source = sources::ports();
+        let sandbox = rights::sandbox(&config, file.as_deref())?;
         let mut peers = Peers::default();
         let (seed, workers) = (clock::seed(), cores.len());
-        let edition = Edition::succeeding(None, config, servers, &mut peers, seed, workers);
-        let edition = Arc::new(edition);
+        let specs = servers.clone();
+        let edition = Edition::succeeding(None, config, specs, &mut peers, seed, workers);
+        let bound = listeners.bound();
+        let edition = Arc::new(Edition { bound, ..edition });
         let shared = Arc::new(Shared::new(Arc::clone(&edition), cores.len()));
         let mut workers = Vec::new();
         for (number, core) in cores.iter().enumerate() {
@@ -212,10 +243,14 @@ impl Supervisor {
             workers,
             again,
             service,
+            set_level,
+            servers,
+            changes: Changes::default(),
+            admin,
             sandbox,
             engine,
             sessions_max,
-            draining: false,
+            ports_per_source,
         })
     }
 
@@ -233,7 +268,41 @@ impl Supervisor {
         &self.service
     }
 
+    /// What sets the level of the log.
+    pub(crate) fn set_level(&self) -> Option<SetLevel> {
+        self.set_level.clone()
+    }
+
+    /// The endpoint, for whoever serves it until the end.
+    pub(crate) fn take_admin(&mut self) -> Option<Endpoint> {
+        self.admin.take()
+    }
+
+    /// Sessions one worker can hold.
+    pub(crate) fn sessions_max(&self) -> usize {
+        self.sessions_max
+    }
+
+    /// Ports that one source address has towards one server.
+    pub(crate) fn ports_per_source(&self) -> u32 {
+        self.ports_per_source
+    }
+
+    /// The core of each worker.
+    pub(crate) fn cores(&self) -> Vec<u16> {
+        self.workers.iter().map(|worker| worker.core).collect()
+    }
+
+    fn bound(&self) -> Bound {
+        let admin = self.admin.as_ref().map(|admin| admin.address.clone());
+        Bound { listeners: self.listeners.bound(), admin }
+    }
+
     fn announce(&self) {
+        if let Some(admin) = &self.admin {
+            let has_token = admin.token.is_some();
+            info!(address = %admin.address, token = has_token, "admin");
+        }
         for (name, address) in &self.listeners.bound() {
             info!(listener = %name, %address, "listening");
         }
@@ -245,10 +314,9 @@ impl Supervisor {
     /// No new clients; ends when the last session has ended, or at the deadline. The second time:
     /// ends now.
     pub(crate) fn drain(&mut self) {
-        if self.draining {
+        if self.shared.draining.swap(true, Ordering::Relaxed) {
             return self.order_all(|| Order::Stop);
         }
-        self.draining = true;
         let Config { drain_timeout_ms, drain_window_ms, .. } = self.shared.edition().config;
         info!(drain_timeout_ms, drain_window_ms, "draining");
         let drain_us = (u64::from(drain_timeout_ms) + u64::from(drain_window_ms)) * 1000;
@@ -362,12 +430,14 @@ struct Running {
     orders: Orders,
     post: Arc<Post>,
     number: usize,
+    core: u16,
 }
 
 impl Start {
     fn spawn(self, orders: Sender<Order>) -> Result<Running, Failed> {
         let (tell, ready) = sync_channel(1);
-        let (number, mailbox, post) = (self.number, self.mailbox.clone(), Arc::clone(&self.post));
+        let (number, core) = (self.number, self.core);
+        let (mailbox, post) = (self.mailbox.clone(), Arc::clone(&self.post));
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || match self.engine {
@@ -380,7 +450,8 @@ impl Start {
                 }
             })
             .map_err(failed("thread for a worker"))?;
-        Ok(Running { thread, ready, orders: Orders::new(orders, mailbox), post, number })
+        let orders = Orders::new(orders, mailbox);
+        Ok(Running { thread, ready, orders, post, number, core })
     }
 
     /// A worker's life, on its own thread; `tell` hears whether it has begun.

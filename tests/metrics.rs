@@ -55,9 +55,7 @@ fn output() -> String {
     let config = config::parse(CONFIG).expect("it is right").config;
     let server = |server: &config::Server| {
         let ServerAddress::Address(address) = &server.address else { panic!("addresses only") };
-        let (id, weight, backup) = (server.id.clone(), server.weight, server.backup);
-        let max_connections = server.max_connections;
-        ServerSpec { address: address.clone(), id, weight, backup, max_connections }
+        ServerSpec::new(server, address.clone())
     };
     let servers = config.pools.iter().map(|pool| pool.servers.iter().map(server).collect());
     let servers = servers.collect();

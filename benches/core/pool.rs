@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use criterion::{BenchmarkId, Criterion};
 use ringway::config::{self, Address, Checked, Config};
 use ringway::peek::http_head::{HeadScanner, Peeked};
-use ringway::pool::{How, Key, Pool, ServerIndex, ServerSpec, Tried};
+use ringway::pool::{Duty, How, Key, Pool, ServerIndex, ServerSpec, Tried};
 
 use crate::HEAD_MAX;
 
@@ -39,6 +39,7 @@ pub(crate) fn pool(keys: &str, servers: u32) -> Pool {
             weight: 1,
             backup: false,
             max_connections: None,
+            duty: Duty::Ready,
         }
     };
     Pool::new(&config(keys).pools[0], (1..=servers).map(spec).collect())

@@ -139,9 +139,7 @@ impl<'d> Machine<'d> {
         let pool = |spec: &config::Pool| {
             let servers = spec.servers.iter().map(|server| {
                 let ServerAddress::Address(address) = &server.address else { panic!() };
-                let (id, weight, backup) = (server.id.clone(), server.weight, server.backup);
-                let max_connections = server.max_connections;
-                ServerSpec { address: address.clone(), id, weight, backup, max_connections }
+                ServerSpec::new(server, address.clone())
             });
             Pool::new(spec, servers.collect())
         };

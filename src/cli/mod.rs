@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
-use crate::config::{self, Address, Checked, EngineChoice, Problem, Problems};
+use crate::config::{self, Address, Admin, Checked, EngineChoice, Problem, Problems};
 pub use check::summary;
 pub use manual::{Generated, files as manual};
 
@@ -129,6 +129,10 @@ pub struct Run {
     /// file says
     #[arg(long, help_heading = "Security")]
     pub no_sandbox: bool,
+    /// Be asked and told things here while it runs, whatever the file says: IP:PORT (a loopback
+    /// address, where the file has no token) or unix:/PATH
+    #[arg(long, value_name = "ADDR", help_heading = "Operation")]
+    pub admin: Option<String>,
 }
 
 /// `ringway demo`.
@@ -144,6 +148,14 @@ pub struct Demo {
     #[arg(long, value_name = "WHICH", value_enum, default_value = "auto")]
     #[arg(hide_possible_values = true)]
     pub engine: Engine,
+    /// Be asked and told things here: IP:PORT (a loopback address) or unix:/PATH [default:
+    /// 127.0.0.1:9080, or another port where that is taken]
+    #[arg(long, value_name = "ADDR", value_parser = admin_address)]
+    pub admin: Option<Admin>,
+}
+
+fn admin_address(written: &str) -> Result<Admin, String> {
+    Admin::at(written, None)
 }
 
 /// `ringway check`.
@@ -220,17 +232,35 @@ impl Run {
     /// # Errors
     /// Every problem, with its place in the file or the flag it came by.
     pub fn checked(&self) -> Result<Checked, Problems> {
-        let mut checked = match &self.config {
+        let checked = match &self.config {
             Some(path) => config::load(path)?,
             None if self.has_flags() => flags::checked(self)?,
             None => return Err(nothing_given()),
         };
+        self.overruled(checked)
+    }
+
+    /// What would run if this were the text of the file.
+    ///
+    /// # Errors
+    /// Every problem, with its place in the text or the flag it came by.
+    pub fn checked_text(&self, text: &str) -> Result<Checked, Problems> {
+        self.overruled(config::parse(text)?)
+    }
+
+    /// With what flags say whatever the file says.
+    fn overruled(&self, mut checked: Checked) -> Result<Checked, Problems> {
         checked.config.access_log &= !self.no_access_log;
         checked.config.splice &= !self.no_splice;
         if let Some(engine) = self.engine {
             checked.config.engine = engine.into();
         }
         checked.config.sandbox &= !self.no_sandbox;
+        if let Some(written) = &self.admin {
+            let path = "--admin".to_owned();
+            let admin = Admin::at(written, checked.config.admin.take());
+            checked.config.admin = Some(admin.map_err(|message| Problem { path, message })?);
+        }
         Ok(checked)
     }
 

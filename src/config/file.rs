@@ -11,6 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::admin::AdminFile;
 use super::file_health::{EjectFile, HealthFile, OnDownFile, eject};
 use super::limits::{
     ACCEPT_RATE_PER_S, ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES,
@@ -85,6 +86,9 @@ pub(super) struct File {
     /// system.
     #[schemars(default = "yes")]
     pub(super) sandbox: bool,
+    /// Where ringway is asked and told things while it runs; `false`: nowhere.
+    #[schemars(default)]
+    pub(super) admin: OrFalse<AdminFile>,
 }
 
 /// A user or a group.

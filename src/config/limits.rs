@@ -129,6 +129,9 @@ pub(super) const CORE: Whole = Whole::new(0..=1_023, 0);
 /// The kernel keeps the last number for "unchanged" (setresuid(2)).
 pub(super) const ACCOUNT: Whole = Whole::new(0..=u32::MAX - 1, 0);
 
+/// Of the admin endpoint's token: nobody guesses as many, and a header takes them.
+pub(super) const TOKEN_BYTES: Whole = Whole::new(16..=256, 32);
+
 /// Sent with an inserted cookie: for the whole site, out of reach of scripts, kept on links here.
 pub(super) const COOKIE_ATTRIBUTES: &str = "Path=/; HttpOnly; SameSite=Lax";
 /// What a check asks for where nothing else is said.

@@ -8,6 +8,7 @@ mod jsonc;
 mod tree;
 
 // From tree to configuration as written.
+mod admin;
 mod file;
 mod file_health;
 mod limits;
@@ -17,6 +18,10 @@ mod read_health;
 // From there to the one in force.
 mod resolve;
 mod value;
+
+// And back again, to be shown and compared.
+mod difference;
+mod effective;
 
 // What it is asked, and what it complains of.
 mod problem;
@@ -35,6 +40,9 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use admin::{Admin, AdminToken};
+pub use difference::{Difference, Effect, differences};
+pub use effective::{effective, written};
 pub use file::schema;
 pub use problem::{Problem, Problems};
 
@@ -127,6 +135,8 @@ pub struct Config {
     pub group: Option<Account>,
     /// Confined by Landlock, seccomp and ring restrictions.
     pub sandbox: bool,
+    /// Where ringway is asked and told things while it runs.
+    pub admin: Option<Admin>,
 }
 
 /// A user or a group of this system, looked up at the start.
@@ -345,6 +355,8 @@ pub struct Pool {
     pub connect_timeout_ms: u32,
     /// Different servers tried before giving up: 1 to 16.
     pub connect_tries: u8,
+    /// Sessions that each of its servers may have which has no limit of its own.
+    pub max_connections_per_server: Option<u32>,
     /// Its sessions that connect at the same time, over all workers.
     pub connects_in_flight_max: Option<u32>,
     /// Its sessions that may wait for a place at a server; 0: nobody waits.

@@ -66,6 +66,11 @@ impl Place {
         Self(format!("{}[{index}]", self.0))
     }
 
+    /// The element of that name in the list here.
+    pub(super) fn element(&self, name: &str) -> Self {
+        Self(format!("{}[{name}]", self.0))
+    }
+
     fn is_within(&self, outer: &Self) -> bool {
         let rest = self.0.strip_prefix(outer.0.as_str());
         rest.is_some_and(|r| outer.0.is_empty() || r.is_empty() || r.starts_with(['.', '[']))

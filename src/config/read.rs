@@ -4,6 +4,7 @@
 //! `resolve`'s to say. A value that cannot be read is replaced by one of its type, so that what
 //! stands around it is still looked at and keeps its index.
 
+use super::admin;
 use super::file::{
     AcceptProxyFile, AccountFile, False, File, ForwardedFile, ListenerFile, OneOrMany, OrFalse,
     PerSourceFile, PoolFile, RouteFile, ServerFile, ServerOptions, StickyFile, StickyRule,
@@ -92,6 +93,10 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
     let user = account(&mut fields, "user", report);
     let group = account(&mut fields, "group", report);
     let sandbox = fields.flag("sandbox", true, report);
+    let admin = match fields.take("admin") {
+        Some((node, place)) => or_false(node, &place, report, admin::read),
+        None => OrFalse::default(),
+    };
     fields.finish(report);
     let workers = workers.unwrap_or_default();
     Some(File {
@@ -111,6 +116,7 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         user,
         group,
         sandbox,
+        admin,
     })
 }
 

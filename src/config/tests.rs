@@ -188,6 +188,7 @@ fn full_json_is_at_its_defaults() {
                 | "max_connections_per_source"
                 | "sticky"
                 | "health"
+                | "admin"
                 | "on_down" => {
                     written.is_object() || written.as_array().is_some_and(|list| !list.is_empty())
                 }

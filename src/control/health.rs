@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::notices::Notices;
 use crate::config::{OnDown, PoolIndex};
 use crate::edition::Edition;
 use crate::pool::{ServerIndex, Verdict};
@@ -36,16 +37,16 @@ const BEAT_MS: u64 = 10;
 const PROBES_MAX: usize = 512;
 
 /// Serves for as long as the control thread does.
-pub(super) async fn keep(shared: &Shared, orders: Vec<Orders>) {
+pub(super) async fn keep(shared: &Shared, orders: Vec<Orders>, notices: &Notices) {
     let mut probes = JoinSet::new();
-    let mut keeper = Keeper::new(shared, orders);
+    let mut keeper = Keeper::new(shared, orders, notices);
     let mut look_at_ms = 0;
     loop {
         keeper.follow();
         let now_ms = shared.clock.now_ms();
         if look_at_ms <= now_ms {
             look_at_ms = now_ms + LOOK_MS;
-            keeper.watch.look(&keeper.edition, now_ms);
+            keeper.watch.look(&keeper.edition, notices, now_ms);
         }
         while probes.len() < PROBES_MAX
             && let Some((serial, probe)) = keeper.rounds.next_due(now_ms)
@@ -75,6 +76,7 @@ struct Keeper<'s> {
     shared: &'s Shared,
     /// By worker.
     orders: Vec<Orders>,
+    notices: &'s Notices,
     edition: Arc<Edition>,
     rounds: Rounds,
     watch: Watch,
@@ -82,13 +84,13 @@ struct Keeper<'s> {
 }
 
 impl<'s> Keeper<'s> {
-    fn new(shared: &'s Shared, orders: Vec<Orders>) -> Self {
+    fn new(shared: &'s Shared, orders: Vec<Orders>, notices: &'s Notices) -> Self {
         let edition = shared.edition();
         let (mut rounds, mut watch) = (Rounds::default(), Watch::default());
         let mut random = Random::new(clock::seed());
         rounds.follow(&edition, shared.clock.now_ms(), &mut random);
         watch.follow(None, &edition);
-        Self { shared, orders, edition, rounds, watch, random }
+        Self { shared, orders, notices, edition, rounds, watch, random }
     }
 
     /// Goes on with the edition in force.
@@ -118,13 +120,15 @@ impl<'s> Keeper<'s> {
             Ok(()) => {
                 let cause = format!("{count} {checks} passed");
                 info!(%server, pool = %name, state = %"up", cause, "health");
+                self.notices.health(name, &server.to_string(), "up", &cause);
             }
             Err(why) => {
                 let cause = format!("{count} {checks} failed: {why}");
                 warn!(%server, pool = %name, state = %"down", cause, "health");
+                self.notices.health(name, &server.to_string(), "down", &cause);
             }
         }
-        self.watch.look(&self.edition, now_ms);
+        self.watch.look(&self.edition, self.notices, now_ms);
         if let (Verdict::Down, OnDown::Close { per_s }) = (verdict, pool.spec().on_down) {
             self.close_sessions(index, at, per_s);
         }

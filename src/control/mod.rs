@@ -1,34 +1,44 @@
-//! The control thread: signals, reloads, log lines, sweeping, the health of servers, signs of life.
-//! The only place for async/await; it never touches the data path.
+//! The control thread: signals, reloads, log lines, sweeping, the health of servers, signs of life,
+//! the admin endpoint. The only place for async/await; it never touches the data path.
 //!
 //! Runs on tokio-uring's runtime: what it reads goes through a ring of its own, and tokio's timers
 //! and signals work there too. Beside workers on epoll it runs on tokio's, the same but for that.
 
+pub mod admin;
 mod health;
 pub mod inquiries;
 mod mail;
+mod notices;
+mod reloading;
 mod shortages;
 mod watchdog;
 
+use std::future::pending;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal as on_signal};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 use crate::log::{self, Batch};
-use crate::supervisor::{Prepared, Refused, Supervisor};
+use crate::supervisor::{Endpoint, Supervisor};
 use crate::sys::choice::EngineKind;
+use crate::sys::clock;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::signal;
 use crate::worker::Shared;
 use crate::worker::inquiry::Answer;
+use admin::views::Facts;
+use admin::{Command, Desk};
 use inquiries::Inquiries;
 use mail::Mail;
+use notices::Notices;
+use reloading::Reloading;
 
 /// Seconds between sweeps of the learned keys.
 const SWEEP_S: u64 = 5;
@@ -45,18 +55,23 @@ pub(crate) fn run(
     let service = supervisor.service().clone();
     let (inquiries, answers) = Inquiries::new(orders.clone());
     let incoming = Incoming { records, inquiries: &inquiries, answers: &answers };
+    let notices = Arc::new(Notices::new(shared.clock));
+    let (to_commands, commands) = mpsc::channel(admin::COMMANDS_MAX);
+    let desk = desk(supervisor, &notices, to_commands);
+    let mut endpoint = supervisor.take_admin();
     let serve = async {
         let mail = Mail::open(mailbox, engine)?;
         // Signals that come from here on wait until they are listened to.
         service.ready(&shared);
         tokio::select! {
-            result = obey(supervisor) => result,
+            result = obey(supervisor, commands) => result,
             result = take_in(&shared, &incoming, mail) => result,
             () = sweep(&shared) => Ok(()),
             () = shortages::tell(&shared) => Ok(()),
-            () = health::keep(&shared, orders.clone()) => Ok(()),
+            () = health::keep(&shared, orders.clone(), &notices) => Ok(()),
             () = watchdog::tell_status(&service, &shared) => Ok(()),
             () = watchdog::show_life(&service, orders) => Ok(()),
+            result = answer(endpoint.as_mut(), desk) => result,
         }
     };
     match engine {
@@ -66,14 +81,45 @@ pub(crate) fn run(
     }
 }
 
-/// SIGTERM drains, a second one and SIGINT end everything at once, SIGHUP reloads.
-async fn obey(supervisor: &mut Supervisor) -> io::Result<()> {
+/// What the admin endpoint works with.
+fn desk(
+    supervisor: &Supervisor,
+    notices: &Arc<Notices>,
+    commands: mpsc::Sender<Command>,
+) -> Arc<Desk> {
+    let shared = supervisor.shared().clone();
+    let facts = Facts {
+        started_at: clock::rfc3339(clock::wall_ms().saturating_sub(shared.clock.now_ms())),
+        engine: supervisor.engine().as_str(),
+        cores: supervisor.cores(),
+        sessions_per_worker: supervisor.sessions_max(),
+        ports_per_source: supervisor.ports_per_source(),
+    };
+    let (again, set_level) = (supervisor.again(), supervisor.set_level());
+    let notices = Arc::clone(notices);
+    let readers = Desk::readers();
+    Arc::new(Desk { shared, facts, notices, commands, again, set_level, readers })
+}
+
+/// Answers at the admin endpoint, where there is one.
+async fn answer(endpoint: Option<&mut Endpoint>, desk: Arc<Desk>) -> io::Result<()> {
+    match endpoint {
+        Some(endpoint) => admin::serve(endpoint, desk).await,
+        None => pending().await,
+    }
+}
+
+/// SIGTERM drains, a second one and SIGINT end everything at once, SIGHUP reloads; and what comes
+/// by the admin endpoint.
+async fn obey(
+    supervisor: &mut Supervisor,
+    mut commands: mpsc::Receiver<Command>,
+) -> io::Result<()> {
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let mut hang_up = on_signal(SignalKind::hangup())?;
     signal::let_through()?;
-    let mut reloading: Option<JoinHandle<Result<Prepared, Refused>>> = None;
-    let mut once_more = false;
+    let mut reloading = Reloading::default();
     loop {
         tokio::select! {
             _ = terminate.recv() => {
@@ -86,45 +132,25 @@ async fn obey(supervisor: &mut Supervisor) -> io::Result<()> {
             }
             _ = hang_up.recv() => {
                 info!(signal = "SIGHUP", "reloading");
-                once_more = reloading.is_some();
-                if !once_more {
-                    reloading = prepare(supervisor);
-                }
+                reloading.ask(supervisor, None);
             }
-            prepared = finished(&mut reloading), if !supervisor.is_closing() => {
-                supervisor.reload(prepared);
-                // What was read may be older than the last signal.
-                reloading = if std::mem::take(&mut once_more) { prepare(supervisor) } else { None };
+            Some(command) = commands.recv() => match command {
+                // Who asked may have gone.
+                Command::Change { ask, answer } => drop(answer.send(supervisor.change(&ask))),
+                Command::Reload { answer } => reloading.ask(supervisor, Some(answer)),
+            },
+            prepared = reloading.prepared(), if !supervisor.is_closing() => {
+                let result = supervisor.reload(prepared);
+                reloading.finish(supervisor, &result);
             }
             () = has_left(supervisor) => supervisor.forget(),
         }
     }
 }
 
-/// Starts to read the configuration again, on a thread that may wait.
-fn prepare(supervisor: &Supervisor) -> Option<JoinHandle<Result<Prepared, Refused>>> {
-    let (again, service) = (supervisor.again(), supervisor.service());
-    service.reloading();
-    if again.is_none() {
-        info!("there is no configuration to read again");
-        service.reloaded(None, supervisor.shared());
-    }
-    again.map(|again| spawn_blocking(move || Prepared::new(&again)))
-}
-
-/// Ready when what is being prepared is; never where nothing is.
-async fn finished(
-    reloading: &mut Option<JoinHandle<Result<Prepared, Refused>>>,
-) -> Result<Prepared, Refused> {
-    match reloading {
-        Some(task) => task.await.expect("reading a configuration does not panic"),
-        None => std::future::pending().await,
-    }
-}
-
 /// Ready when a listener has had the time to leave.
 async fn has_left(supervisor: &Supervisor) {
-    let Some(at_ms) = supervisor.next_ms() else { return std::future::pending().await };
+    let Some(at_ms) = supervisor.next_ms() else { return pending().await };
     let wait_ms = at_ms.saturating_sub(supervisor.shared().clock.now_ms());
     tokio::time::sleep(Duration::from_millis(wait_ms)).await;
 }

@@ -57,7 +57,7 @@ pub use learned::LearnedKey;
 pub use limits::{LOOK_MS, Look};
 pub use peers::Peers;
 pub use queue::Ticket;
-pub use server::{Server, ServerSpec};
+pub use server::{Duty, Server, ServerSpec};
 pub use sticky::{Key, KeyKind};
 pub use tried::Tried;
 pub use usable::{Condition, Panic};
@@ -125,7 +125,7 @@ pub struct Pool {
     spec: config::Pool,
     sources: SourceList,
     servers: Box<[Server]>,
-    /// All servers but backups and those that are leaving.
+    /// All servers but backups and those that are not offered.
     primaries: Group,
     backups: Group,
     rule: Rule,
@@ -148,8 +148,9 @@ impl Pool {
     }
 
     /// Makes the pool that takes the place of `before`: counts, learned keys and turns are carried
-    /// over by address. Servers that are gone stay for as long as learned keys or sids with their
-    /// name may lead to them. Both pools may be used from then on, and count the same sessions.
+    /// over by address. Servers that are gone stay for as long as they have sessions, or learned
+    /// keys or sids with their name may lead to them. Both pools may be used from then on, and
+    /// count the same sessions.
     ///
     /// `seed` is a number peers cannot know, which keys the learned table against values made to
     /// collide. Nothing that machines must agree on depends on it. So many `workers` count what
@@ -173,7 +174,8 @@ impl Pool {
         limits.put_in_force(spec, &servers);
         let group = |backup, before: Option<&Group>| {
             let members = sticky::indexed(&servers);
-            let members = members.filter(|(_, server)| server.backup == backup && !server.leaving);
+            let members =
+                members.filter(|(_, server)| server.backup == backup && server.is_offered());
             Group::new(members, with_ring, before)
         };
         let mut by_peer: Box<[_]> = sticky::indexed(&servers).map(|(at, s)| (s.peer, at)).collect();
@@ -340,6 +342,11 @@ impl Pool {
         }
     }
 
+    /// Percent of its share that a server gets, by how long it has been up.
+    pub fn share_percent(&self, server: ServerIndex, now_ms: u64) -> u64 {
+        self.server(server).standing(now_ms).share_percent(now_ms, self.spec.slow_start_ms)
+    }
+
     /// What ejected a server the last time, and for how many milliseconds.
     pub fn ejection(&self, server: ServerIndex) -> Option<(Failure, u64)> {
         let health = &self.server(server).state.health;
@@ -499,7 +506,7 @@ impl Pool {
 }
 
 /// Servers with ids that differ and the state of those before them; behind the last, those that are
-/// gone and still needed.
+/// gone and still have sessions, or keys that lead there.
 fn successors(
     before: Option<&Pool>,
     spec: &config::Pool,
@@ -512,7 +519,7 @@ fn successors(
     let known = |peer| before.and_then(|before| Some(before.server(before.by_peer(peer)?)));
     let server = |server: ServerSpec| {
         // Every one of them, so that their order means nothing.
-        let ServerSpec { address, id, weight, backup, max_connections } = server;
+        let ServerSpec { address, id, weight, backup, max_connections, duty } = server;
         let is_unique = uses.get(&id) == Some(&1);
         let id = if is_unique { id } else { format!("{id}@{address}") };
         let peer = peers.number(&address);
@@ -526,19 +533,22 @@ fn successors(
         if spec.eject.is_none() {
             state.health.forget_ejection();
         }
-        Server { address, peer, id: id.into(), weight, backup, leaving: false, counts, state }
+        Server { address, peer, id: id.into(), weight, backup, duty, leaving: false, counts, state }
     };
     let mut servers: Vec<Server> = specs.into_iter().map(server).collect();
-    let Some(before) = before.filter(|before| before.rule.outlasts(&spec.sticky)) else {
-        return servers.into();
-    };
+    let Some(before) = before else { return servers.into() };
     let stays: Vec<PeerId> = servers.iter().map(|server| server.peer).collect();
     let gone = before.servers.iter().filter(|server| !stays.contains(&server.peer));
+    // Nothing leads to them under another rule; who comes back finds its sessions counted.
+    let outlasts = before.rule.outlasts(&spec.sticky);
     let needed = gone.filter(|server| {
         // A sid with a prefix is in no table: a session is the only sign of it.
-        server.live() > 0 || before.rule.learned().is_some_and(|all| all.leads_to(server.peer))
+        let leads_to = |all: &learned::Learned| all.leads_to(server.peer);
+        server.live() > 0 || outlasts && before.rule.learned().is_some_and(leads_to)
     });
-    servers.extend(needed.map(Server::to_leave));
+    servers.extend(
+        needed.map(|server| server.to_leave(if outlasts { server.duty } else { Duty::Down })),
+    );
     servers.into()
 }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::counts::Count;
 use super::health::{Health, Standing};
-use crate::config::Address;
+use crate::config::{self, Address};
 use crate::metrics::{PerWorker, ServerCounts, ServerTotals};
 use crate::sys::PeerId;
 
@@ -21,6 +23,44 @@ pub struct ServerSpec {
     pub backup: bool,
     /// Sessions it may have at once; `None`: any number.
     pub max_connections: Option<u32>,
+    /// What is wanted of it.
+    pub duty: Duty,
+}
+
+impl ServerSpec {
+    /// As configured, at one of its addresses.
+    pub fn new(server: &config::Server, address: Address) -> Self {
+        let (id, duty) = (server.id.clone(), Duty::Ready);
+        let config::Server { weight, backup, max_connections, .. } = *server;
+        Self { address, id, weight, backup, max_connections, duty }
+    }
+}
+
+/// What an operator wants of a server, whatever its health.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duty {
+    /// It takes part.
+    #[default]
+    Ready,
+    /// No new sessions but those whose key leads there.
+    Drain,
+    /// No new sessions at all.
+    Down,
+}
+
+impl Duty {
+    /// Each, in the order of declaration.
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Drain, Self::Down];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Down => "down",
+        }
+    }
 }
 
 /// A server of a pool, with its sessions counted.
@@ -36,6 +76,8 @@ pub struct Server {
     pub weight: u16,
     /// Used only when every other server was tried.
     pub backup: bool,
+    /// What is wanted of it.
+    pub duty: Duty,
     /// No longer in the file: only keys that lead here still do.
     pub leaving: bool,
     /// Here and not in the state, so that counting a byte follows one reference less.
@@ -82,8 +124,13 @@ impl Server {
         self.state.health.standing().by(now_ms)
     }
 
+    /// Whether it is offered to connections that no key leads anywhere.
+    pub fn is_offered(&self) -> bool {
+        !self.leaving && self.duty == Duty::Ready
+    }
+
     /// The same when it is no longer in the file.
-    pub(super) fn to_leave(&self) -> Self {
+    pub(super) fn to_leave(&self, duty: Duty) -> Self {
         let Self { address, peer, id, weight, backup, counts, state, .. } = self;
         Self {
             address: address.clone(),
@@ -91,6 +138,7 @@ impl Server {
             id: id.clone(),
             weight: *weight,
             backup: *backup,
+            duty,
             leaving: true,
             counts: counts.clone(),
             state: Arc::clone(state),

@@ -14,6 +14,7 @@ fn servers(ports: &[(u16, u16)]) -> Vec<ServerSpec> {
         weight,
         backup: false,
         max_connections: None,
+        duty: Duty::Ready,
     };
     ports.iter().map(server).collect()
 }

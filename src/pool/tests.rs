@@ -26,6 +26,7 @@ fn pool_of(balance: Balance, sticky: Sticky, strict: bool, servers: &[(&str, u16
         source_addresses: Vec::new(),
         connect_timeout_ms: 2_000,
         connect_tries: 3,
+        max_connections_per_server: None,
         connects_in_flight_max: None,
         queue_max: 8,
         queue_timeout_ms: 5_000,
@@ -41,6 +42,7 @@ fn pool_of(balance: Balance, sticky: Sticky, strict: bool, servers: &[(&str, u16
         weight,
         backup,
         max_connections: None,
+        duty: Duty::Ready,
     };
     Pool::new(&spec, servers.iter().zip(8881..).map(server).collect())
 }

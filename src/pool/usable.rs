@@ -11,7 +11,7 @@ use std::cell::OnceCell;
 
 use super::health::Standing;
 use super::ring::mixed;
-use super::{Pool, Server, ServerIndex, Tried};
+use super::{Duty, Pool, Server, ServerIndex, Tried};
 
 /// Why servers count that are not up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Pool {
     /// How the pool does as a whole.
     pub fn condition(&self, now_ms: u64) -> Condition {
         let (mut primaries, mut backups) = (Weights::default(), Weights::default());
-        for server in self.servers.iter().filter(|server| !server.leaving) {
+        for server in self.servers.iter().filter(|server| server.is_offered()) {
             if server.backup { &mut backups } else { &mut primaries }.add(server, now_ms);
         }
         let up = primaries.up + backups.up;
@@ -122,9 +122,10 @@ impl<'p> Candidates<'p> {
         }
     }
 
-    /// Not tried, and up or counted as such.
+    /// Not tried, not taken out of service, and up or counted as such.
     pub(super) fn is_usable(&self, server: ServerIndex) -> bool {
-        !self.tried.contains(server) && self.counts(self.standing(server))
+        let in_service = self.pool.server(server).duty != Duty::Down;
+        in_service && !self.tried.contains(server) && self.counts(self.standing(server))
     }
 
     /// The same, and in its slow start by the luck of the draw.

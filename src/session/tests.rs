@@ -91,9 +91,7 @@ impl Bench {
         let pool = |spec: &config::Pool| {
             let server = |server: &config::Server| {
                 let config::ServerAddress::Address(address) = &server.address else { panic!() };
-                let (id, weight, backup) = (server.id.clone(), server.weight, server.backup);
-                let max_connections = server.max_connections;
-                ServerSpec { address: address.clone(), id, weight, backup, max_connections }
+                ServerSpec::new(server, address.clone())
             };
             Pool::new(spec, spec.servers.iter().map(server).collect())
         };

@@ -49,9 +49,7 @@ fn look_up_server(
     server: &config::Server,
     into: &mut Vec<ServerSpec>,
 ) -> Result<(), Failed> {
-    let (id, weight, backup) = (&server.id, server.weight, server.backup);
-    let max_connections = server.max_connections;
-    let spec = |address| ServerSpec { address, id: id.clone(), weight, backup, max_connections };
+    let spec = |address| ServerSpec::new(server, address);
     let what = |how: &str| format!("pools.{}: server {} {how}", pool.name, server.address);
     match &server.address {
         ServerAddress::Address(address) => {

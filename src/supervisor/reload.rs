@@ -1,13 +1,15 @@
-//! A configuration takes the place of the one in force, while everything goes on.
+//! A configuration takes the place of the one in force, or a change of servers is added to it,
+//! while everything goes on.
 //!
 //! First everything that can fail: reading, looking up, binding. Only when all of it has succeeded
 //! does anything change; until then the configuration in force stays, whatever is wrong.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::{error, info, warn};
 
-use super::{Again, Failed, Supervisor, lookup, rights};
+use super::{Again, Ask, Changes, Denied, Failed, Supervisor, lookup, rights};
 use crate::config::{Config, Problems};
 use crate::edition::Edition;
 use crate::pool::ServerSpec;
@@ -26,10 +28,18 @@ pub(crate) enum Refused {
     Failures(Vec<Failed>),
 }
 
+/// A change that is in force.
+pub(crate) struct Changed {
+    /// What was in force before, which may still know a server that is gone.
+    pub(crate) before: Arc<Edition>,
+    /// What is in force now.
+    pub(crate) edition: Arc<Edition>,
+}
+
 impl Prepared {
     /// Reads and looks up, which may take its time.
     pub(crate) fn new(again: &Again) -> Result<Self, Refused> {
-        let checked = again().map_err(Refused::Problems)?;
+        let checked = again(None).map_err(Refused::Problems)?;
         for warning in &checked.warnings {
             warn!("{warning}");
         }
@@ -45,39 +55,86 @@ impl Supervisor {
         self.again.clone()
     }
 
-    /// Puts what was prepared in force, or says everything that speaks against it.
-    pub(crate) fn reload(&mut self, prepared: Result<Prepared, Refused>) {
-        if self.draining {
-            return;
-        }
+    /// Puts what was prepared in force and gives the number of its edition, or says everything that
+    /// speaks against it.
+    ///
+    /// # Errors
+    /// The same, for whoever asked.
+    pub(crate) fn reload(&mut self, prepared: Result<Prepared, Refused>) -> Result<u64, Denied> {
+        self.can_change()?;
         match prepared.and_then(|prepared| self.replace(prepared).map_err(Refused::Failures)) {
             Ok(edition) => {
                 let (listeners, pools) = (edition.config.listeners.len(), edition.pools.len());
                 info!(edition = edition.number, listeners, pools, "reloaded");
                 self.service.reloaded(None, &self.shared);
+                Ok(edition.number)
             }
             Err(refused) => {
                 refused.tell();
                 self.service.reloaded(refused.first(), &self.shared);
+                Err(refused.denied())
             }
         }
     }
 
-    fn replace(&mut self, prepared: Prepared) -> Result<Arc<Edition>, Vec<Failed>> {
-        let Prepared { config, servers } = prepared;
+    /// Changes servers, for whoever asks.
+    ///
+    /// # Errors
+    /// What is asked for cannot be.
+    pub(crate) fn change(&mut self, ask: &Ask) -> Result<Changed, Denied> {
+        self.can_change()?;
         let before = self.shared.edition();
-        if config.workers != before.config.workers {
+        let mut changes = self.changes.clone();
+        changes.take(&before.config, &self.servers, ask)?;
+        let prepared = Prepared { config: before.config.clone(), servers: self.servers.clone() };
+        // Everything it listens on is bound already.
+        let failed = |failed: Vec<Failed>| Refused::Failures(failed).denied();
+        let edition = self.put_in_force(prepared, changes).map_err(failed)?;
+        Ok(Changed { before, edition })
+    }
+
+    /// Listeners that have left would be back with another edition.
+    fn can_change(&self) -> Result<(), Denied> {
+        match self.shared.draining.load(Ordering::Relaxed) {
+            false => Ok(()),
+            true => Err(Denied::conflict("ringway is draining: nothing is changed any more")),
+        }
+    }
+
+    fn replace(&mut self, prepared: Prepared) -> Result<Arc<Edition>, Vec<Failed>> {
+        let before = self.shared.edition();
+        if prepared.config.workers != before.config.workers {
             warn!("workers: takes effect with a restart");
         }
-        rights::warn_changed(&before.config, &config);
+        rights::warn_changed(&before.config, &prepared.config);
+        let mut changes = self.changes.clone();
+        let dropped = changes.follow(&prepared.config, &prepared.servers);
+        let edition = self.put_in_force(prepared, changes)?;
+        for dropped in dropped {
+            let (pool, server, change) = (dropped.pool, dropped.server, dropped.change);
+            info!(%server, %pool, %change, why = dropped.why, "dropped");
+        }
+        Ok(edition)
+    }
+
+    fn put_in_force(
+        &mut self,
+        prepared: Prepared,
+        changes: Changes,
+    ) -> Result<Arc<Edition>, Vec<Failed>> {
+        let Prepared { config, servers } = prepared;
+        let before = self.shared.edition();
         let plan = self.listeners.plan(&config, self.workers.len())?;
         let now_ms = self.shared.clock.now_ms();
         let (placements, arriving) = self.listeners.adopt(plan, &config, now_ms);
         self.listeners.announce(&arriving);
         let known = self.peers.len();
+        let specs = changes.apply(&config, &servers);
         let (seed, workers, peers) = (clock::seed(), self.workers.len(), &mut self.peers);
-        let edition = Edition::succeeding(Some(&before), config, servers, peers, seed, workers);
-        let edition = Arc::new(edition);
+        let edition = Edition::succeeding(Some(&before), config, specs, peers, seed, workers);
+        let bound = self.listeners.bound();
+        let edition = Arc::new(Edition { changes: changes.clone(), bound, ..edition });
+        (self.servers, self.changes) = (servers, changes);
         self.shared.put_in_force(Arc::clone(&edition));
         for (number, worker) in self.workers.iter().enumerate() {
             let sockets = self.listeners.of_worker(number, &arriving);
@@ -108,6 +165,16 @@ impl Refused {
             Self::Problems(problems) => problems.0.first().map(ToString::to_string),
             Self::Failures(failures) => failures.first().map(ToString::to_string),
         }
+    }
+
+    /// For whoever asked.
+    fn denied(&self) -> Denied {
+        let problems: Vec<String> = match self {
+            Self::Problems(problems) => problems.0.iter().map(ToString::to_string).collect(),
+            Self::Failures(failures) => failures.iter().map(ToString::to_string).collect(),
+        };
+        let text = "not reloaded: the configuration in force stays";
+        Denied { problems, ..Denied::conflict(text) }
     }
 
     /// A line for each problem.

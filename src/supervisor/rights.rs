@@ -33,10 +33,15 @@ pub(super) fn sandbox(config: &Config, file: Option<&Path>) -> Result<Sandbox, F
         readable.extend([Some(file), target.as_deref()].into_iter().flatten().filter_map(folder));
     }
     let bound = config.listeners.iter().flat_map(|listener| &listener.bind);
+    let bound = bound.filter_map(|bind| match bind {
+        Bind::At(address) => Some(address),
+        Bind::Passed(_) => None,
+    });
     let sockets: Vec<_> = bound
-        .filter_map(|bind| match bind {
-            Bind::At(Address::Unix(path)) => folder(path),
-            Bind::At(Address::Tcp(_)) | Bind::Passed(_) => None,
+        .chain(config.admin.as_ref().map(|admin| &admin.bind))
+        .filter_map(|address| match address {
+            Address::Unix(path) => folder(path),
+            Address::Tcp(_) => None,
         })
         .collect();
     Sandbox::new(&readable, &sockets).map_err(failed("sandbox"))
@@ -73,6 +78,7 @@ pub(super) fn warn_changed(before: &Config, config: &Config) {
         ("group", config.group != before.group),
         ("sandbox", config.sandbox != before.sandbox),
         ("engine", config.engine != before.engine),
+        ("admin", config.admin != before.admin),
     ];
     for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
         warn!("{key}: takes effect with a restart");

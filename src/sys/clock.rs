@@ -1,6 +1,6 @@
 //! The only clock reads.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Microseconds since it was made, on the monotonic clock.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,31 @@ impl Clock {
     }
 }
 
+/// Milliseconds since 1970, which may go back; for people to read, never to wait by.
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).expect("584 million years of milliseconds")
+}
+
+/// As RFC 3339 has it, in UTC: `2026-11-25T12:00:00.000Z`.
+pub fn rfc3339(wall_ms: u64) -> String {
+    let (days, ms) = (wall_ms / 86_400_000, wall_ms % 86_400_000);
+    // Years that begin in March, so that a leap day is the last of its year (Howard Hinnant,
+    // chrono-compatible low-level date algorithms).
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
+    let (seconds, ms) = (ms / 1000 % 60, ms % 1000);
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{ms:03}Z")
+}
+
 /// A number nobody outside can guess, for keyed hashes and seeds.
 pub fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
@@ -39,4 +64,23 @@ pub fn machine_us() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
     // Neither is ever below zero.
     now.tv_sec().cast_unsigned() * 1_000_000 + now.tv_nsec().cast_unsigned() / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_as_people_read_them() {
+        let rows = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (1_767_225_599_001, "2025-12-31T23:59:59.001Z"),
+            (4_102_444_800_000, "2100-01-01T00:00:00.000Z"),
+        ];
+        for (wall_ms, expected) in rows {
+            assert_eq!(rfc3339(wall_ms), expected);
+        }
+    }
 }

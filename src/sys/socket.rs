@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use nix::sys::stat::{Mode, fchmod};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{Farewell, Fault, Fd};
@@ -65,10 +66,28 @@ pub fn listen_tcp(address: SocketAddr, options: TcpOptions) -> io::Result<OwnedF
     Ok(socket.into())
 }
 
+/// A listener that shares its address with nobody, and its real port.
+pub fn listen_alone(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let socket = new_tcp(address)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG.into())?;
+    let address = socket.local_addr()?.as_socket();
+    Ok((socket.into(), address.ok_or_else(|| io::Error::other("not an IP socket"))?))
+}
+
 /// A listener on a unix socket. A path nobody listens on any more is taken over.
 pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
+    listen_unix_with(path, None)
+}
+
+/// The same; at no time may it be opened by more than `mode` says.
+pub fn listen_unix_with(path: &Path, mode: Option<u32>) -> io::Result<OwnedFd> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    if let Some(mode) = mode {
+        // Binding makes a file of the mode that the socket has (unix_bind_bsd, net/unix/af_unix.c).
+        fchmod(&socket, Mode::from_bits_truncate(mode))?;
+    }
     if let Err(error) = socket.bind(&address) {
         let stale = error.kind() == io::ErrorKind::AddrInUse
             && std::os::unix::net::UnixStream::connect(path)

@@ -186,6 +186,22 @@ impl Sources {
     }
 }
 
+/// Ports of one address towards one server (ip(7), ip_local_port_range); to be asked before files
+/// are out of reach. As by default where the kernel does not say.
+pub fn ports() -> u32 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let ends: Vec<u32> = range
+        .as_deref()
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .filter_map(|end| end.parse().ok())
+        .collect();
+    match ends[..] {
+        [from, to] if from <= to => to - from + 1,
+        _ => 28_232,
+    }
+}
+
 /// Whether this host has an address to connect from.
 ///
 /// # Errors

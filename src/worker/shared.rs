@@ -13,6 +13,8 @@ use crate::sys::sources::Uses;
 pub struct Shared {
     /// Set when a worker could not go on.
     pub failed: AtomicBool,
+    /// Told to end; no new clients are heard.
+    pub draining: AtomicBool,
     /// Workers that have not ended.
     pub running: AtomicUsize,
     /// What every worker reads, so that expiry times mean the same to all.
@@ -30,6 +32,7 @@ impl Shared {
     pub fn new(edition: Arc<Edition>, workers: usize) -> Self {
         Self {
             failed: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             running: AtomicUsize::new(workers),
             clock: Clock::new(),
             uses: Uses::default(),

@@ -268,9 +268,7 @@ fn pool(config: &Config) -> Pool {
     let spec = &config.pools[0];
     let servers = spec.servers.iter().map(|server| {
         let ServerAddress::Address(address) = &server.address else { panic!("no addresses") };
-        let (id, weight, backup) = (server.id.clone(), server.weight, server.backup);
-        let max_connections = server.max_connections;
-        ServerSpec { address: address.clone(), id, weight, backup, max_connections }
+        ServerSpec::new(server, address.clone())
     });
     Pool::new(spec, servers.collect())
 }

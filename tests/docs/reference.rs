@@ -17,13 +17,14 @@ const MARK: &str = "<!-- Written by `make docs` from the schema. -->\n";
 const WRITE: &str = "RINGWAY_WRITE_DOCS";
 
 /// Where more is said about a key.
-const SEE: [(&str, &str); 20] = [
+const SEE: [(&str, &str); 21] = [
     ("engine", "[requirements](../README.md#requirements)"),
     ("max_connections", "[at the limits](limits.md)"),
     ("access_log", "[logs](../README.md#logs)"),
     ("drain_timeout_ms", "[stopping](reload.md)"),
     ("user", "[security](security.md)"),
     ("sandbox", "[security](security.md)"),
+    ("admin", "[the admin endpoint](admin.md)"),
     ("listeners[].bind", "[sockets passed on](reload.md#under-a-service-manager)"),
     (
         "listeners[].keep_alive",

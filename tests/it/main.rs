@@ -5,6 +5,9 @@
 mod harness;
 
 mod activation;
+mod admin;
+mod admin_access;
+mod admin_docs;
 mod answers;
 mod balance;
 mod bulk;

@@ -261,9 +261,7 @@ impl Editions {
                 let ServerAddress::Address(address) = &server.address else {
                     unreachable!("addresses only")
                 };
-                let (id, weight, backup) = (server.id.clone(), server.weight, server.backup);
-                let max_connections = server.max_connections;
-                ServerSpec { address: address.clone(), id, weight, backup, max_connections }
+                ServerSpec::new(server, address.clone())
             };
             pool.servers.iter().map(server).collect()
         };

@@ -8,6 +8,7 @@ mod health;
 mod listeners;
 mod pools;
 
+use super::admin;
 use super::file::{AccountFile, File, OrFalse, WorkersFile, WorkersWord};
 use super::problem::{Place, Report};
 use super::{Account, Config, TcpKeepAlive, Workers, value};
@@ -32,6 +33,7 @@ pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
     if group.is_some() && file.user.is_none() {
         report.problem(&root.key("group"), "needs \"user\"");
     }
+    let admin = admin::resolve(&file.admin, &listeners, &root.key("admin"), report);
     Config {
         workers,
         listeners,
@@ -48,6 +50,7 @@ pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
         user,
         group,
         sandbox: file.sandbox,
+        admin,
     }
 }
 

@@ -63,6 +63,7 @@ fn resolve_pool(name: &str, written: &PoolFile, place: &Place, report: &mut Repo
         source_addresses,
         connect_timeout_ms: written.connect_timeout_ms,
         connect_tries: narrow(written.connect_tries),
+        max_connections_per_server: written.max_connections_per_server.clone().into(),
         connects_in_flight_max: written.connects_in_flight_max.clone().into(),
         queue_max: written.queue_max,
         queue_timeout_ms: written.queue_timeout_ms,

@@ -191,13 +191,7 @@ mod tests {
         let config = config::parse(&text).expect("a right file").config;
         let spec = |server: &config::Server| {
             let ServerAddress::Address(address) = &server.address else { panic!("no name") };
-            ServerSpec {
-                address: address.clone(),
-                id: server.id.clone(),
-                weight: server.weight,
-                backup: server.backup,
-                max_connections: server.max_connections,
-            }
+            ServerSpec::new(server, address.clone())
         };
         let servers = config.pools[0].servers.iter().map(spec).collect();
         Edition::succeeding(before, config, vec![servers], peers, 7, 1)

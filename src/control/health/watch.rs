@@ -5,6 +5,7 @@
 use hashbrown::HashMap;
 use tracing::{info, warn};
 
+use super::super::notices::Notices;
 use crate::config::PoolIndex;
 use crate::edition::Edition;
 use crate::pool::{Condition, Pool, ServerIndex, Standing};
@@ -48,25 +49,25 @@ impl Watch {
     }
 
     /// Looks at every server and pool.
-    pub(super) fn look(&mut self, edition: &Edition, now_ms: u64) {
+    pub(super) fn look(&mut self, edition: &Edition, notices: &Notices, now_ms: u64) {
         for (pool, seen) in edition.pools.iter().zip(&mut self.0) {
             for (at, seen) in (0..).zip(&mut seen.standings) {
                 let standing = pool.servers()[usize::from(at)].standing(now_ms);
                 if standing != *seen {
-                    tell_server(pool, ServerIndex(at), *seen, standing);
+                    tell_server(pool, ServerIndex(at), *seen, standing, notices);
                     *seen = standing;
                 }
             }
             let condition = pool.condition(now_ms);
             if condition != seen.condition {
-                tell_pool(pool.name(), seen.condition, condition);
+                tell_pool(pool.name(), seen.condition, condition, notices);
                 seen.condition = condition;
             }
         }
     }
 }
 
-fn tell_server(pool: &Pool, at: ServerIndex, before: Standing, now: Standing) {
+fn tell_server(pool: &Pool, at: ServerIndex, before: Standing, now: Standing, notices: &Notices) {
     let (name, server) = (pool.name(), &pool.servers()[usize::from(at.0)].address);
     match now {
         Standing::Ejected { .. } => {
@@ -74,6 +75,7 @@ fn tell_server(pool: &Pool, at: ServerIndex, before: Standing, now: Standing) {
             let failures = pool.spec().eject.map_or(0, |eject| eject.failures);
             let cause = format!("{failures} in a row: {}", failure.as_str());
             warn!(%server, pool = %name, state = %"ejected", for_ms = length_ms, cause, "health");
+            notices.health(name, &server.to_string(), "ejected", &cause);
         }
         Standing::Up { .. } => {
             let cause = match before {
@@ -82,27 +84,37 @@ fn tell_server(pool: &Pool, at: ServerIndex, before: Standing, now: Standing) {
                 Standing::Up { .. } => return,
             };
             info!(%server, pool = %name, state = %"up", cause, "health");
+            notices.health(name, &server.to_string(), "up", cause);
         }
         // Whoever has taken it down has said so.
         Standing::Down => {}
     }
 }
 
-fn tell_pool(pool: &str, before: Condition, now: Condition) {
+fn tell_pool(pool: &str, before: Condition, now: Condition, notices: &Notices) {
     if before.panic != now.panic {
         match now.panic {
-            Some(panic) => warn!(%pool, state = %"panic", cause = panic.as_str(), "health"),
-            None => info!(%pool, state = %"panic_over", cause = "enough servers are up", "health"),
+            Some(panic) => {
+                warn!(%pool, state = %"panic", cause = panic.as_str(), "health");
+                notices.pool(pool, "panic", panic.as_str());
+            }
+            None => {
+                let cause = "enough servers are up";
+                info!(%pool, state = %"panic_over", cause, "health");
+                notices.pool(pool, "panic_over", cause);
+            }
         }
     }
     match (before.on_backups, now.on_backups) {
         (false, true) => {
             let cause = "no other server can be chosen";
             warn!(%pool, state = %"on_backups", cause, "health");
+            notices.pool(pool, "on_backups", cause);
         }
         (true, false) => {
             let cause = "a server that is no backup can be chosen again";
             info!(%pool, state = %"off_backups", cause, "health");
+            notices.pool(pool, "off_backups", cause);
         }
         _ => {}
     }

@@ -33,6 +33,7 @@ fn specs(servers: &[(&str, u16, bool)]) -> Vec<ServerSpec> {
         weight,
         backup,
         max_connections: None,
+        duty: Duty::Ready,
     };
     servers.iter().zip(8881..).map(server).collect()
 }

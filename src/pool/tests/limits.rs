@@ -15,6 +15,7 @@ fn specs(limits: &[u32]) -> Vec<ServerSpec> {
         weight: 1,
         backup: false,
         max_connections: (limit > 0).then_some(limit),
+        duty: Duty::Ready,
     };
     limits.iter().zip(1..).map(server).collect()
 }

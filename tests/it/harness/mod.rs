@@ -3,6 +3,7 @@
 //! Nothing here sleeps to hope: it waits for a condition, up to [`DEADLINE`], and fails with what
 //! the processes printed.
 
+mod admin;
 mod hello;
 mod http;
 mod manager;
@@ -14,6 +15,7 @@ mod ringway;
 mod server;
 mod stream;
 
+pub(crate) use admin::Admin;
 pub(crate) use hello::client_hello;
 pub(crate) use http::{HttpServer, Response, get, request_head};
 pub(crate) use manager::{Manager, Told};
@@ -21,7 +23,7 @@ pub(crate) use network::alone;
 pub(crate) use peer::{Connecting, Peer};
 pub(crate) use process::Process;
 pub(crate) use real::{json_line, node_script, port_of, python_script};
-pub(crate) use ringway::{Ringway, Setup};
+pub(crate) use ringway::{Ringway, Setup, program};
 pub(crate) use server::{Server, Serving, closed_port, free_port, free_ports};
 pub(crate) use stream::Numbers;
 

@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Peer, Process, Response, eventually, get};
+use super::{Admin, Peer, Process, Response, eventually, get};
 
 /// A running ringway. Dropped, it must stop cleanly with every session accounted for.
 pub(crate) struct Ringway {
@@ -68,6 +68,17 @@ impl Setup {
     pub(crate) fn with<A: AsRef<str>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(|a| a.as_ref().to_owned()));
         self
+    }
+
+    /// With a directory that lasts as long as it does.
+    pub(crate) fn keeping(mut self, directory: TempDir) -> Self {
+        self.files.push(directory);
+        self
+    }
+
+    /// With an admin endpoint on a free port of 127.0.0.1.
+    pub(crate) fn with_admin(self) -> Self {
+        self.with(["--admin", "127.0.0.1:0"])
     }
 
     /// Under another user; needs root.
@@ -197,6 +208,11 @@ impl Ringway {
     pub(crate) fn address(&self) -> SocketAddr {
         let (_, address) = self.listening.first().expect("at least one listener");
         address.parse().expect("an IP address and a port")
+    }
+
+    /// Where it is asked and told things, which it must have been started with.
+    pub(crate) fn admin(&self) -> Admin {
+        Admin::at(&self.event("admin")["address"])
     }
 
     pub(crate) fn client(&self) -> Peer {
