@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the real peers the tests talk to: nginx, redis, PostgreSQL, Node with Socket.IO, Python
-# with python-socketio and websockets. Quick when everything is there; safe to run twice at once.
+# Installs the real peers the tests talk to: nginx, HAProxy, redis, PostgreSQL, Node with Socket.IO,
+# Python with python-socketio and websockets. Quick when everything is there; safe to run twice at once.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -10,6 +10,8 @@ mkdir -p "$target"
 . "$root/tests/packages.sh"
 
 need nginx nginx-light
+[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream)
+need haproxy haproxy
 need redis-server redis-server
 need redis-benchmark redis-tools
 need psql postgresql-client

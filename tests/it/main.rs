@@ -36,4 +36,5 @@ mod splits;
 mod sticky;
 mod timeouts;
 mod tls;
+mod translations;
 mod websocket;

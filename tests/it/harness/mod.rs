@@ -19,7 +19,7 @@ pub(crate) use admin::Admin;
 pub(crate) use hello::client_hello;
 pub(crate) use http::{HttpServer, Response, get, request_head};
 pub(crate) use manager::{Manager, Told};
-pub(crate) use network::alone;
+pub(crate) use network::{alone, behind, ip};
 pub(crate) use peer::{Connecting, Peer};
 pub(crate) use process::Process;
 pub(crate) use real::{json_line, node_script, port_of, python_script};
