@@ -165,15 +165,28 @@ fn every_flag_of_run_is_in_its_table() {
     assert_eq!(written.collect::<BTreeSet<_>>(), flags.collect());
 }
 
+/// What stands between backticks in the text itself, each in one line.
+fn spans(document: &str) -> Vec<String> {
+    let text: String = document.split("\n```").step_by(2).collect::<Vec<_>>().join("\n");
+    let spans = text.split('`').skip(1).step_by(2);
+    spans.map(|span| span.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
 #[test]
 fn every_make_target_that_is_named_is_there() {
     let makefile = read("Makefile");
+    let figures = read("benches/field/figures/mod.rs");
     for document in documents() {
-        for line in commands(&read(&document)) {
-            let Some(target) = line.strip_prefix("make ") else { continue };
-            let target = target.split_whitespace().next().expect("a target");
+        let text = read(&document);
+        for line in commands(&text).into_iter().chain(spans(&text)) {
+            let Some(rest) = line.strip_prefix("make ") else { continue };
+            let target = rest.split_whitespace().next().expect("a target");
             let there = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
             assert!(there, "{document}: make {target}");
+            let Some((_, only)) = rest.split_once("--only ") else { continue };
+            for figure in only.split([' ', '\'']).next().expect("figures").split(',') {
+                assert!(figures.contains(&format!("(\"{figure}\", ")), "{document}: {figure}");
+            }
         }
     }
 }

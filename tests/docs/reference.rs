@@ -17,7 +17,9 @@ const MARK: &str = "<!-- Written by `make docs` from the schema. -->\n";
 const WRITE: &str = "RINGWAY_WRITE_DOCS";
 
 /// Where more is said about a key.
-const SEE: [(&str, &str); 21] = [
+const SEE: [(&str, &str); 23] = [
+    ("workers", "[tuning](tuning.md#workers)"),
+    ("loopback_congestion", "[tuning](tuning.md#loopback)"),
     ("engine", "[requirements](../README.md#requirements)"),
     ("max_connections", "[at the limits](limits.md)"),
     ("access_log", "[logs](../README.md#logs)"),
