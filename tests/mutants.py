@@ -63,13 +63,9 @@ MUTANTS = [
     Mutant(
         "a double close",
         "src/worker.rs",
-        "            if let Some((socket, farewell)) = seat.close_if_idle(side) {\n"
-        "                self.engine.submit(token(id, Kind::Cancel, side), Op::Close { socket, farewell });\n"
-        "                self.events",
-        "            if let Some((socket, farewell)) = seat.close_if_idle(side) {\n"
-        "                self.engine.submit(token(id, Kind::Cancel, side), Op::Close { socket, farewell });\n"
-        "                self.engine.submit(token(id, Kind::Cancel, side), Op::Close { socket, farewell });\n"
-        "                self.events",
+        "                self.close_socket(id, side, socket, farewell);\n                self.events",
+        "                self.close_socket(id, side, socket, farewell);\n"
+        "                self.close_socket(id, side, socket, farewell);\n                self.events",
     ),
     Mutant(
         "a close while something is pending",
@@ -126,6 +122,36 @@ MUTANTS = [
         "",
     ),
     Mutant(
+        "spliced bytes that nobody counted",
+        "src/session/relay/splice.rs",
+        "about.receive(from, u64::from(moved), cx);",
+        "about.received[from as usize] += u64::from(moved);",
+    ),
+    Mutant(
+        "a head that its server's count lacks",
+        "src/session/connect.rs",
+        "        server.receive(Side::Client, about.received[Side::Client as usize]);\n",
+        "",
+    ),
+    Mutant(
+        "a socket counted for ever",
+        "src/worker/accepting.rs",
+        "        self.shared.counters[self.number].close_socket();\n",
+        "",
+    ),
+    Mutant(
+        "a session left out of a list",
+        "src/worker/searching.rs",
+        "            search.from += 1;\n",
+        "            search.from += 2;\n",
+    ),
+    Mutant(
+        "a session that was killed and looks whole",
+        "src/session/mod.rs",
+        "close::reset_client(CloseReason::Killed, cx)",
+        "close::close(CloseReason::Killed, cx)",
+    ),
+    Mutant(
         "a stale generation accepted",
         "src/slots.rs",
         "if *generation == id.generation",
@@ -172,8 +198,8 @@ MUTANTS = [
     Mutant(
         "a slow client given up behind a server's reset",
         "src/session/close.rs",
-        "            Event::Unsent(_, Ok(1..)) if cx.now_ms() < self.until_ms => {",
-        "            Event::Unsent(_, Ok(1..)) if cx.now_ms() > self.until_ms => {",
+        "            Event::Unsent(_, Ok(1..)) if self.looks < UNSENT_LOOKS => {",
+        "            Event::Unsent(_, Ok(1..)) if self.looks > UNSENT_LOOKS => {",
     ),
     Mutant(
         "a reset that a send saw forgotten",
