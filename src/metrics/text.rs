@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Counters, Distribution, Lack};
 use crate::edition::Edition;
-use crate::pool::{Failure, How, Pool, Server, Standing};
+use crate::pool::{Failure, How, Pool, STATES, ServerIndex};
 use crate::session::CloseReason;
 use crate::worker::Shared;
 
@@ -260,26 +260,18 @@ fn pool_times(page: &mut Page<'_>, edition: &Edition) -> fmt::Result {
     page.times("pool_session", "From accept to end, of sessions that are over", lives)
 }
 
-/// A state of a server, of which it has one.
-const STATES: [&str; 3] = ["up", "ejected", "down"];
-
-fn state(server: &Server, now_ms: u64) -> &'static str {
-    match server.standing(now_ms) {
-        Standing::Up { .. } => STATES[0],
-        Standing::Ejected { .. } => STATES[1],
-        Standing::Down => STATES[2],
-    }
-}
-
 fn servers(page: &mut Page<'_>, edition: &Edition, now_ms: u64) -> fmt::Result {
     let all: Vec<_> = edition
         .pools
         .iter()
-        .flat_map(|pool| pool.servers().iter().map(|server| (pool.name(), server)))
-        .map(|(pool, server)| (pool, server.address.to_string(), server, server.totals()))
+        .flat_map(|pool| (0..).map(ServerIndex).zip(pool.servers()).map(move |at| (pool, at)))
+        .map(|(pool, (at, server))| {
+            let state = pool.state(at, now_ms);
+            (pool.name(), server.address.to_string(), server, (server.totals(), state))
+        })
         .collect();
     let each = || {
-        all.iter().map(|(pool, address, server, totals)| {
+        all.iter().map(|(pool, address, server, (totals, _))| {
             ([("pool", *pool), ("server", &**address)], *server, totals)
         })
     };
@@ -307,9 +299,8 @@ fn servers(page: &mut Page<'_>, edition: &Edition, now_ms: u64) -> fmt::Result {
     page.gauge(("server_sessions_max", None), "Sessions it may have, if that is limited", max)?;
     let weights = each().map(|(labels, server, _)| (labels, u64::from(server.weight)));
     page.gauge(("server_weight", None), "Its share relative to the others", weights)?;
-    let states = each().flat_map(|([pool, address], server, _)| {
-        let is = state(server, now_ms);
-        STATES.map(|state| ([pool, address, ("state", state)], u64::from(state == is)))
+    let states = each().zip(&all).flat_map(|(([pool, server], ..), (.., (_, is)))| {
+        STATES.map(|state| ([pool, server, ("state", state)], u64::from(state == *is)))
     });
     page.gauge(("server_state", None), "1 for the state it is in, 0 for the others", states)
 }

@@ -60,7 +60,7 @@ pub use queue::Ticket;
 pub use server::{Duty, Server, ServerSpec};
 pub use sticky::{Key, KeyKind};
 pub use tried::Tried;
-pub use usable::{Condition, Panic};
+pub use usable::{Condition, Panic, STATES};
 
 /// A position in [`Pool::servers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -69,7 +69,32 @@ impl Weights {
     }
 }
 
+/// What [`Pool::state`] says of a server.
+pub const STATES: [&str; 7] =
+    ["up", "slow_start", "ejected", "down", "draining", "disabled", "leaving"];
+
 impl Pool {
+    /// The state of a server in a word: what is wanted of it where it is not to be ready, else how
+    /// it does.
+    pub fn state(&self, at: ServerIndex, now_ms: u64) -> &'static str {
+        let server = self.server(at);
+        let [up, slow_start, ejected, down, draining, disabled, leaving] = STATES;
+        match (server.leaving, server.duty, server.standing(now_ms)) {
+            (true, ..) => leaving,
+            (false, Duty::Drain, _) => draining,
+            (false, Duty::Down, _) => disabled,
+            (false, Duty::Ready, Standing::Up { .. }) => {
+                if self.share_percent(at, now_ms) < 100 {
+                    slow_start
+                } else {
+                    up
+                }
+            }
+            (false, Duty::Ready, Standing::Ejected { .. }) => ejected,
+            (false, Duty::Ready, Standing::Down) => down,
+        }
+    }
+
     /// How the pool does as a whole.
     pub fn condition(&self, now_ms: u64) -> Condition {
         let (mut primaries, mut backups) = (Weights::default(), Weights::default());
