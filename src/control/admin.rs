@@ -9,8 +9,10 @@ mod gate;
 mod input;
 mod problem;
 mod reads;
+mod sessions;
 mod stream;
 pub mod views;
+mod why;
 mod writes;
 
 use std::io;
@@ -34,6 +36,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::warn;
 
+use super::inquiries::Inquiries;
 use super::notices::Notices;
 use crate::config::Address;
 use crate::supervisor::{Again, Ask, Changed, Denied, Endpoint, SetLevel};
@@ -80,6 +83,7 @@ pub(super) struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) facts: Facts,
     pub(super) notices: Arc<Notices>,
+    pub(super) inquiries: Inquiries,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) again: Option<Again>,
     pub(super) set_level: Option<SetLevel>,
@@ -171,14 +175,16 @@ where
 }
 
 /// Every path there is, for whoever asks for another.
-const PATHS: &str = "/healthz, /readyz, /v1/status, /v1/config, /v1/listeners, /v1/pools, \
-    /v1/pools/POOL, /v1/pools/POOL/servers, /v1/pools/POOL/servers/ADDRESS, /v1/servers, \
-    /v1/workers, /v1/limits, /v1/ports, /v1/diff, /v1/reload, /v1/log and /v1/events";
+const PATHS: &str = "/healthz, /readyz, /metrics, /v1/status, /v1/config, /v1/listeners, \
+    /v1/pools, /v1/pools/POOL, /v1/pools/POOL/servers, /v1/pools/POOL/servers/ADDRESS, \
+    /v1/servers, /v1/workers, /v1/sessions, /v1/sessions/ID, /v1/sessions/kill, /v1/keys, /v1/why, \
+    /v1/limits, /v1/ports, /v1/diff, /v1/reload, /v1/log and /v1/events";
 
 fn routes(desk: Arc<Desk>, gate: Gate) -> Router {
     Router::new()
         .route("/healthz", get(reads::healthz))
         .route("/readyz", get(reads::readyz))
+        .route("/metrics", get(reads::metrics))
         .route("/v1/status", get(reads::status))
         .route("/v1/config", get(reads::config))
         .route("/v1/listeners", get(reads::listeners))
@@ -188,6 +194,11 @@ fn routes(desk: Arc<Desk>, gate: Gate) -> Router {
         .route("/v1/pools/{pool}/servers/{server}", patch(writes::set).delete(writes::remove))
         .route("/v1/servers", get(reads::servers))
         .route("/v1/workers", get(reads::workers))
+        .route("/v1/sessions", get(sessions::list))
+        .route("/v1/sessions/kill", post(sessions::kill))
+        .route("/v1/sessions/{id}", get(sessions::one).delete(sessions::close))
+        .route("/v1/keys", get(sessions::keys))
+        .route("/v1/why", get(why::why))
         .route("/v1/limits", get(reads::limits))
         .route("/v1/ports", get(reads::ports))
         .route("/v1/diff", post(reads::diff))

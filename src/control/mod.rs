@@ -57,7 +57,7 @@ pub(crate) fn run(
     let incoming = Incoming { records, inquiries: &inquiries, answers: &answers };
     let notices = Arc::new(Notices::new(shared.clock));
     let (to_commands, commands) = mpsc::channel(admin::COMMANDS_MAX);
-    let desk = desk(supervisor, &notices, to_commands);
+    let desk = desk(supervisor, &notices, &inquiries, to_commands);
     let mut endpoint = supervisor.take_admin();
     let serve = async {
         let mail = Mail::open(mailbox, engine)?;
@@ -85,20 +85,21 @@ pub(crate) fn run(
 fn desk(
     supervisor: &Supervisor,
     notices: &Arc<Notices>,
+    inquiries: &Inquiries,
     commands: mpsc::Sender<Command>,
 ) -> Arc<Desk> {
     let shared = supervisor.shared().clone();
     let facts = Facts {
-        started_at: clock::rfc3339(clock::wall_ms().saturating_sub(shared.clock.now_ms())),
+        started_ms: clock::wall_ms().saturating_sub(shared.clock.now_ms()),
         engine: supervisor.engine().as_str(),
         cores: supervisor.cores(),
         sessions_per_worker: supervisor.sessions_max(),
         ports_per_source: supervisor.ports_per_source(),
     };
     let (again, set_level) = (supervisor.again(), supervisor.set_level());
-    let notices = Arc::clone(notices);
+    let (notices, inquiries) = (Arc::clone(notices), inquiries.clone());
     let readers = Desk::readers();
-    Arc::new(Desk { shared, facts, notices, commands, again, set_level, readers })
+    Arc::new(Desk { shared, facts, notices, inquiries, commands, again, set_level, readers })
 }
 
 /// Answers at the admin endpoint, where there is one.

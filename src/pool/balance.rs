@@ -4,9 +4,12 @@
 //! A choice that comes too late for the last place there is gives nothing, whoever else has room:
 //! it is for the caller to choose again. Randomness is an argument.
 
+use std::net::IpAddr;
+
 use super::ring::{Ring, mixed};
 use super::schedule::{Cursor, Schedule};
-use super::{Server, ServerIndex, counts};
+use super::{Server, ServerIndex, counts, sticky};
+use crate::config::Balance;
 
 /// Draws before a random choice settles for a neighbour: with two servers of one weight, one in
 /// 256 second draws is not random then.
@@ -59,6 +62,50 @@ impl Group {
     /// How many it has.
     pub(super) fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// Whom balancing would choose among those that pass, if nobody else came; reserves nothing and
+    /// takes no turn. What chance decides is the first that passes.
+    pub(super) fn would(
+        &self,
+        servers: &[Server],
+        (balance, client): (Balance, Option<IpAddr>),
+        turn: Turn,
+        passes: impl Fn(ServerIndex) -> bool,
+    ) -> Option<ServerIndex> {
+        let live = |member: ServerIndex| servers[usize::from(member.0)].live();
+        let weight = |member: ServerIndex| servers[usize::from(member.0)].weight;
+        match (balance, client) {
+            (Balance::RandomTwo, _) => self.members.iter().copied().find(|&m| passes(m)),
+            (Balance::RoundRobin, _) | (Balance::Hash, None) => {
+                self.schedule.ahead(self.cursor(turn)).find(|&server| passes(server))
+            }
+            (Balance::LeastConn, _) => {
+                let first = self.schedule.ahead(self.cursor(turn)).next()?;
+                let at = self.members.partition_point(|&member| member < first);
+                let (before, behind) = self.members.split_at(at);
+                let members = behind.iter().chain(before).copied().filter(|&m| passes(m));
+                members.reduce(|least, other| {
+                    let lighter = counts::is_lighter(
+                        (live(other), weight(other)),
+                        (live(least), weight(least)),
+                    );
+                    if lighter { other } else { least }
+                })
+            }
+            (Balance::Hash, Some(client)) => {
+                let place = sticky::source(client);
+                let members = self.members.iter().copied().filter(|&member| passes(member));
+                let (all, sum) = members.fold((0_u64, 0_u64), |(all, sum), member| {
+                    (all + u64::from(live(member)), sum + u64::from(weight(member)))
+                });
+                let has_room = |&member: &ServerIndex| {
+                    u64::from(live(member)) < bound(all, u64::from(weight(member)), sum)
+                };
+                let mut in_order = self.ring.from(place).filter(|&member| passes(member));
+                in_order.find(has_room).or_else(|| self.owner_where(place, &passes))
+            }
+        }
     }
 
     /// The server that owns a place, whatever its load.

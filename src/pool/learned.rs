@@ -57,6 +57,25 @@ impl Entry {
     }
 }
 
+/// A learned key, as it was when somebody looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learnt {
+    /// What is kept of it.
+    pub hash: u64,
+    /// Where it leads.
+    pub server: PeerId,
+    /// Sessions that hold it.
+    pub live: u32,
+    /// When it is forgotten, unless a session holds it.
+    pub expires_ms: u64,
+}
+
+impl From<&Entry> for Learnt {
+    fn from(&Entry { hash, server, live, expires_ms }: &Entry) -> Self {
+        Self { hash, server, live, expires_ms }
+    }
+}
+
 /// What a lookup found; `S` names a server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<S> {
@@ -172,6 +191,33 @@ impl Learned {
         if entry.live == 0 {
             entry.expires_ms = self.expiry(now_ms);
         }
+    }
+
+    /// What is known of a key, which is not held.
+    pub(super) fn look(&self, hash: u64, now_ms: u64) -> Option<Learnt> {
+        let shard = self.shard(hash);
+        let entry = shard.find(hash, |entry| entry.hash == hash)?;
+        (!entry.is_expired(now_ms)).then(|| entry.into())
+    }
+
+    /// So many keys, by shards and hashes, behind that of a hash. Each lock is held for as long as
+    /// it takes to read one shard.
+    pub(super) fn some(&self, after: Option<u64>, limit: usize) -> Vec<Learnt> {
+        let mut found = Vec::new();
+        let first = after.map_or(0, shard_of);
+        for (number, shard) in self.shards.iter().enumerate().skip(first) {
+            let is_behind = |hash: u64| number > first || after.is_none_or(|after| hash > after);
+            let shard = locked(shard);
+            let entries = shard.iter().filter(|entry| is_behind(entry.hash));
+            let mut entries: Vec<Learnt> = entries.map(Learnt::from).collect();
+            drop(shard);
+            entries.sort_unstable_by_key(|entry| entry.hash);
+            found.extend(entries.into_iter().take(limit - found.len()));
+            if found.len() == limit {
+                break;
+            }
+        }
+        found
     }
 
     /// Drops what has expired and says how much that was.
@@ -292,6 +338,29 @@ mod tests {
             let hash = learn_and_let_go(&table, 1, 3, 500);
             assert_eq!(server_of(table.hold(hash, 500 + later_ms, |_| true)), expected);
         }
+    }
+
+    #[test]
+    fn keys_are_listed_page_by_page_and_looked_at_without_a_hold() {
+        let table = table(1_000);
+        let mut hashes: Vec<u64> =
+            (0..500).map(|value| learn_and_let_go(&table, value, 3, 500)).collect();
+        let mut listed = Vec::new();
+        let mut after = None;
+        loop {
+            let page = table.some(after, 7);
+            after = page.last().map(|entry| entry.hash).or(after);
+            listed.extend(page.iter().map(|entry| entry.hash));
+            if page.len() < 7 {
+                break;
+            }
+        }
+        hashes.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(listed, hashes);
+        let found = table.look(hashes[0], 600).unwrap();
+        assert_eq!((found.server, found.live), (PeerId(3), 0));
+        assert_eq!(table.look(hashes[0], 500 + TTL_MS), None, "it has expired");
     }
 
     #[test]

@@ -19,6 +19,7 @@
 
 mod balance;
 mod counts;
+mod explain;
 mod health;
 mod learned;
 mod limits;
@@ -52,8 +53,9 @@ use server::State;
 use sticky::{Leads, Rule};
 use usable::Candidates;
 
+pub use explain::Explained;
 pub use health::{Checks, Failure, Standing, Verdict};
-pub use learned::LearnedKey;
+pub use learned::{LearnedKey, Learnt};
 pub use limits::{LOOK_MS, Look};
 pub use peers::Peers;
 pub use queue::Ticket;
@@ -389,6 +391,16 @@ impl Pool {
     /// Forgets learned keys that have expired and says how many; to be called every few seconds.
     pub fn sweep(&self, now_ms: u64) -> usize {
         self.rule.learned().map_or(0, |learned| learned.sweep(now_ms))
+    }
+
+    /// What was learned of a key, if it is known.
+    pub fn learned_key(&self, value: &[u8], now_ms: u64) -> Option<Learnt> {
+        self.rule.learned()?.look(self.key_hash(value)?, now_ms)
+    }
+
+    /// So many learned keys behind one, in an order that stays; all when `after` is `None`.
+    pub fn learned_keys(&self, after: Option<u64>, limit: usize) -> Vec<Learnt> {
+        self.rule.learned().map_or_else(Vec::new, |learned| learned.some(after, limit))
     }
 
     /// Learned keys kept now.

@@ -73,6 +73,12 @@ impl Schedule {
             .or_else(|| self.0.iter().copied().find(|&server| passes(server)))
     }
 
+    /// One round of turns that come next, without taking any.
+    pub(super) fn ahead(&self, cursor: &Cursor) -> impl Iterator<Item = ServerIndex> {
+        let next = cursor.0.load(Ordering::Relaxed);
+        (0..self.0.len()).filter_map(move |step| self.at(next.wrapping_add(step)))
+    }
+
     /// Any turn by number, so that a random number draws by weight.
     pub(super) fn at(&self, turn: usize) -> Option<ServerIndex> {
         self.0.get(turn.checked_rem(self.0.len())?).copied()

@@ -121,7 +121,7 @@ fn a_user_in_the_sandbox_serves_and_removes_it() {
     eventually("it is chosen", || {
         (lb.get("/", &["Connection: close"]).text() == "s1").then_some(())
     });
-    assert_eq!(admin.get("/v1/status")["sessions_live"], 0);
+    assert_eq!(admin.get("/v1/status")["draining"], false);
     lb.stop();
     assert!(!socket.exists(), "it is removed at the end");
 }

@@ -9,7 +9,7 @@ use crate::harness::{Admin, HttpServer, Peer, Ringway, get};
 const DOCUMENT: &str = include_str!("../../docs/admin.md");
 
 /// Objects whose keys are words for what was counted.
-const TALLIES: [&str; 2] = ["closed", "lacked"];
+const TALLIES: [&str; 4] = ["closed", "lacked", "picks", "connect_errors"];
 
 /// What a server answers to a Socket.IO handshake.
 const HANDSHAKE: &str = r#"0{"sid":"lv_VI97HAXpY6yYWAAAB"}"#;
@@ -134,6 +134,9 @@ fn every_example_is_answered_as_it_says() {
     let mut made = 0;
     for section in sections() {
         let blocks = blocks(section.text);
+        if section.heading == "GET /v1/sessions/ID" {
+            one_session(&admin, &blocks);
+        }
         for pair in blocks.windows(2).filter(|pair| pair[0].0 == "console") {
             let command = pair[0].1.trim().strip_prefix("$ ").expect("a command");
             let (method, path, body) = request(&replaced(command, &servers, &[]));
@@ -149,8 +152,18 @@ fn every_example_is_answered_as_it_says() {
             assert!(fields.is_empty() || fields == keys.collect(), "{}", section.heading);
         }
     }
-    assert!(made >= 12, "{made} requests were made");
+    assert!(made >= 16, "{made} requests were made");
     drop(client);
+}
+
+/// Its name is not known beforehand.
+fn one_session(admin: &Admin, blocks: &[(&str, &str)]) {
+    let sessions = admin.get("/v1/sessions");
+    let id = sessions["sessions"][0]["id"].as_str().expect("there is one");
+    let session = admin.get(&format!("/v1/sessions/{id}"));
+    let written = serde_json::from_str(blocks[0].1).expect("JSON");
+    alike(&written, &session["tcp_info"], "tcp_info");
+    assert!(session["tcp_info"]["server"].is_object(), "{session}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod activation;
 mod admin;
 mod admin_access;
 mod admin_docs;
+mod admin_sessions;
 mod answers;
 mod balance;
 mod bulk;

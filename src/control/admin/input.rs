@@ -2,6 +2,7 @@
 //! reported with what is allowed, all at once.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -101,6 +102,16 @@ impl Input {
         }
     }
 
+    /// What a text means; `allowed` says what it may be.
+    pub(super) fn parsed<T: FromStr>(&mut self, name: &'static str, allowed: &str) -> Option<T> {
+        let text = self.text(name)?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.wrong(format!("{name}: must be {allowed}, is {text:?}"));
+        }
+        parsed
+    }
+
     /// A whole number, which a query has as text.
     pub(super) fn whole(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.take(name)?;
@@ -114,6 +125,18 @@ impl Input {
             self.wrong(format!("{name}: must be {from} to {to}, is {value}"));
         }
         number
+    }
+
+    pub(super) fn flag(&mut self, name: &'static str) -> Option<bool> {
+        let value = self.take(name)?;
+        let flag = match &value {
+            Value::String(text) if self.what == "parameter" => text.parse().ok(),
+            other => other.as_bool(),
+        };
+        if flag.is_none() {
+            self.wrong(format!("{name}: must be true or false, is {value}"));
+        }
+        flag
     }
 
     pub(super) fn word<T: Copy>(

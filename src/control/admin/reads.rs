@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use tokio::task::spawn_blocking;
 use tracing::level_filters::LevelFilter;
@@ -14,6 +15,7 @@ use super::problem::Problem;
 use super::{Desk, FRESH, answer, views};
 use crate::config;
 use crate::edition::Edition;
+use crate::metrics::{CONTENT_TYPE as OPEN_METRICS, Moment, text};
 use crate::supervisor::Denied;
 
 /// What a handler comes to.
@@ -38,6 +40,15 @@ pub(super) async fn readyz(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
         false => (StatusCode::OK, [FRESH], "ready\n"),
         true => (StatusCode::SERVICE_UNAVAILABLE, [FRESH], "draining\n"),
     }
+}
+
+/// What is counted, for Prometheus.
+pub(super) async fn metrics(State(desk): State<Arc<Desk>>, Query(input): Query) -> Answer {
+    input.finish()?;
+    let draining = desk.shared.draining.load(Ordering::Relaxed);
+    let moment = Moment { started_ms: desk.facts.started_ms, draining };
+    let kind = (CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+    Ok(([kind, FRESH], text(&desk.shared, moment)).into_response())
 }
 
 pub(super) async fn status(State(desk): State<Arc<Desk>>, Query(input): Query) -> Answer {

@@ -3,17 +3,22 @@
 //!
 //! No socket, no clock: time comes in as `now_ms`.
 
+mod sessions;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Address, Balance, KeepAlive, Peek, PoolIndex, Sticky};
 use crate::edition::Edition;
-use crate::metrics::{Counters, Lack};
-use crate::pool::{Condition, Duty, Panic, ServerIndex, Standing};
+use crate::metrics::{Closed, Counters, Distribution, Lack};
+use crate::pool::{Condition, Duty, Failure, How, Panic, ServerIndex, Standing};
 use crate::session::CloseReason;
 use crate::supervisor::Change;
+use crate::sys::clock;
 use crate::worker::Shared;
+
+pub use sessions::*;
 
 /// How often something happened, by its word; what never did is left out.
 pub type Tally = BTreeMap<String, u64>;
@@ -21,8 +26,8 @@ pub type Tally = BTreeMap<String, u64>;
 /// What does not change while ringway runs.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// When it started, as RFC 3339 has it.
-    pub started_at: String,
+    /// When it started, in milliseconds since 1970.
+    pub started_ms: u64,
     /// `io_uring` or `epoll`.
     pub engine: &'static str,
     /// The core of each worker.
@@ -60,6 +65,10 @@ pub struct Status {
     pub closed_total: u64,
     /// Since the start, by reason.
     pub closed: Tally,
+    /// Bytes received from clients, by the listeners there are.
+    pub bytes_up_total: u64,
+    /// The same from servers.
+    pub bytes_down_total: u64,
     /// Log lines that were lost.
     pub unlogged_total: u64,
     /// Least level of log lines that are written.
@@ -82,9 +91,17 @@ pub struct Listener {
     /// Where everything goes that no route leads elsewhere.
     pub pool: String,
     /// Sessions now.
-    pub live: u32,
+    pub live: u64,
     /// Sessions at once.
     pub max_connections: Option<u32>,
+    /// Since the start, as all that ends in `_total`.
+    pub accepted_total: u64,
+    /// Bytes received from clients.
+    pub bytes_up_total: u64,
+    /// Bytes received from servers.
+    pub bytes_down_total: u64,
+    /// Since the start, by reason.
+    pub closed: Tally,
 }
 
 /// Servers that can stand in for each other.
@@ -106,8 +123,22 @@ pub struct Pool {
     pub queued: u32,
     /// Connects in flight, where they are limited.
     pub connecting: u32,
-    /// Keys it has learned.
+    /// Learned keys it has now.
     pub learned_keys: usize,
+    /// Servers picked, by why: `balanced`, `kept` or `redispatched`.
+    pub picks: Tally,
+    /// Servers tried in vain.
+    pub retries_total: u64,
+    /// Keys that were to be honoured, and were.
+    pub key_hits_total: u64,
+    /// The same, and were not.
+    pub key_misses_total: u64,
+    /// Keys learned from responses.
+    pub learned_total: u64,
+    /// Sessions that had to wait for a place.
+    pub queued_total: u64,
+    /// Sessions that are over, by reason.
+    pub closed: Tally,
     /// Addresses of its servers.
     pub servers: Vec<String>,
 }
@@ -142,8 +173,38 @@ pub struct Server {
     pub total: u64,
     /// Sessions at once.
     pub max_connections: Option<u32>,
+    /// Bytes received from clients of its sessions.
+    pub bytes_up_total: u64,
+    /// Bytes received from it.
+    pub bytes_down_total: u64,
+    /// How long connects took that succeeded.
+    pub connect_us: Times,
+    /// Connects that failed, by why.
+    pub connect_errors: Tally,
+    /// Resets soon after a connect and without a byte.
+    pub early_resets_total: u64,
     /// What operators have changed: `state`, `weight`, `added`, `removed`.
     pub changed: Vec<String>,
+}
+
+/// How long something took, in microseconds, as far as the classes tell that it is counted in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// How often.
+    pub count: u64,
+    /// In all.
+    pub sum: u64,
+    /// Half of them took no longer; `None`: there is none, or the last class tells nothing.
+    pub p50: Option<u64>,
+    /// The same of 99 in 100.
+    pub p99: Option<u64>,
+}
+
+impl Times {
+    fn of(times: &Distribution) -> Self {
+        let (p50, p99) = (times.quantile_us(0.5), times.quantile_us(0.99));
+        Self { count: times.count(), sum: times.sum_us, p50, p99 }
+    }
 }
 
 /// A thread that moves bytes.
@@ -157,6 +218,8 @@ pub struct Worker {
     pub live: u64,
     /// Sessions it can hold.
     pub max: usize,
+    /// Sockets to clients and servers, a descriptor each.
+    pub sockets: u64,
     /// Since the start.
     pub accepted_total: u64,
     /// Since the start, by reason.
@@ -178,7 +241,7 @@ pub struct Limit {
     pub used: u64,
     /// At most; `None`: there is no limit.
     pub max: Option<u64>,
-    /// What is counted: `sessions`, `connects` or `keys`.
+    /// What is counted: `sessions`, `sockets`, `connects` or `keys`.
     pub unit: String,
 }
 
@@ -223,6 +286,10 @@ pub struct Pulse {
     pub closed_total: u64,
     /// Since the start, by reason.
     pub closed: Tally,
+    /// Bytes received from clients, by the listeners there are.
+    pub bytes_up_total: u64,
+    /// The same from servers.
+    pub bytes_down_total: u64,
     /// As `/v1/servers` has them.
     pub servers: Vec<Server>,
     /// As `/v1/workers` has them.
@@ -253,12 +320,16 @@ pub type Told<'t> = &'t dyn Fn(&str, &str) -> Option<(String, String, u64)>;
 pub fn status(shared: &Shared, facts: &Facts, log_level: &str) -> Status {
     let edition = shared.edition();
     let total = |count: &dyn Fn(&Counters) -> u64| shared.counters.iter().map(count).sum::<u64>();
-    let (accepted, closed) = (total(&Counters::accepted), closed(&shared.counters));
+    // Ends first: what begins and ends meanwhile must not count as one below none.
+    let (closed, accepted) = (closed(&shared.counters), total(&Counters::accepted));
     let closed_total = closed.values().sum();
+    let listeners = (0..edition.config.listeners.len()).map(|at| edition.listener_totals(at));
+    let (bytes_up, bytes_down) = listeners
+        .fold((0, 0), |(up, down), totals| (up + totals.bytes_up, down + totals.bytes_down));
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        started_at: facts.started_at.clone(),
+        started_at: clock::rfc3339(facts.started_ms),
         uptime_ms: shared.clock.now_ms(),
         engine: facts.engine.to_owned(),
         edition: edition.number,
@@ -268,6 +339,8 @@ pub fn status(shared: &Shared, facts: &Facts, log_level: &str) -> Status {
         accepted_total: accepted,
         closed_total,
         closed,
+        bytes_up_total: bytes_up,
+        bytes_down_total: bytes_down,
         unlogged_total: total(&Counters::unlogged),
         log_level: log_level.to_owned(),
         changes: edition.changes.len(),
@@ -279,6 +352,11 @@ fn closed(counters: &[Counters]) -> Tally {
     tally(CloseReason::ALL.into_iter().map(|reason| (reason.as_str(), count(reason))))
 }
 
+fn reasons(closed: &Closed) -> Tally {
+    let count = |reason: CloseReason| (reason.as_str(), closed[reason as usize]);
+    tally(CloseReason::ALL.into_iter().map(count))
+}
+
 fn tally<'w>(counts: impl Iterator<Item = (&'w str, u64)>) -> Tally {
     let some = counts.filter(|(_, count)| *count > 0);
     some.map(|(word, count)| (word.to_owned(), count)).collect()
@@ -286,7 +364,8 @@ fn tally<'w>(counts: impl Iterator<Item = (&'w str, u64)>) -> Tally {
 
 /// Every listener, in the order of the file.
 pub fn listeners(edition: &Edition) -> Vec<Listener> {
-    let view = |(at, listener): (u16, &config::Listener)| {
+    let view = |(at, listener): (usize, &config::Listener)| {
+        let totals = edition.listener_totals(at);
         let bound = edition.bound.iter().filter(|(name, _)| *name == listener.name);
         Listener {
             name: listener.name.clone(),
@@ -294,8 +373,12 @@ pub fn listeners(edition: &Edition) -> Vec<Listener> {
             peek: peek(listener.peek).to_owned(),
             keep_alive: keep_alive(listener.keep_alive).to_owned(),
             pool: pool_of(edition, listener.pool).name().to_owned(),
-            live: edition.admission.live_at(at),
+            live: totals.live(),
             max_connections: listener.max_connections,
+            accepted_total: totals.accepted,
+            bytes_up_total: totals.bytes_up,
+            bytes_down_total: totals.bytes_down,
+            closed: reasons(&totals.closed),
         }
     };
     (0..).zip(&edition.config.listeners).map(view).collect()
@@ -327,7 +410,7 @@ pub fn pools(edition: &Edition, now_ms: u64) -> Vec<Pool> {
 }
 
 fn pool(pool: &crate::pool::Pool, now_ms: u64) -> Pool {
-    let spec = pool.spec();
+    let (spec, totals) = (pool.spec(), pool.totals());
     Pool {
         name: spec.name.clone(),
         balance: balance(spec.balance).to_owned(),
@@ -338,6 +421,13 @@ fn pool(pool: &crate::pool::Pool, now_ms: u64) -> Pool {
         queued: pool.waiting(),
         connecting: pool.connecting(),
         learned_keys: pool.learned(),
+        picks: tally(How::ALL.into_iter().map(|how| (how.as_str(), totals.picks[how as usize]))),
+        retries_total: totals.retries,
+        key_hits_total: totals.key_hits,
+        key_misses_total: totals.key_misses,
+        learned_total: totals.learned,
+        queued_total: totals.queued,
+        closed: reasons(&totals.closed),
         servers: pool.servers().iter().map(|server| server.address.to_string()).collect(),
     }
 }
@@ -394,6 +484,11 @@ pub fn servers(edition: &Edition, now_ms: u64, told: Told<'_>) -> Vec<Server> {
             live: 0,
             total: 0,
             max_connections: spec.max_connections,
+            bytes_up_total: 0,
+            bytes_down_total: 0,
+            connect_us: Times::default(),
+            connect_errors: Tally::default(),
+            early_resets_total: 0,
             changed: vec!["removed".to_owned()],
         });
         servers.into_iter().chain(removed.collect::<Vec<_>>()).collect::<Vec<_>>()
@@ -429,6 +524,9 @@ pub fn server(
     let (cause, since_ms) = told.map(|(_, cause, at_ms)| (cause, at_ms)).unzip();
     let changed = edition.changes.of(pool.name(), &server.address);
     let in_file = edition.changes.weight_in_file(pool.name(), &server.address);
+    let totals = server.totals();
+    let connects = Failure::ALL.into_iter().filter(|&failure| failure != Failure::EarlyReset);
+    let failures = |failure: Failure| (failure.word(), totals.failures[failure as usize]);
     Server {
         pool: pool.name().to_owned(),
         address,
@@ -447,6 +545,11 @@ pub fn server(
         live: server.live(),
         total: server.total(),
         max_connections: server.max_connections(),
+        bytes_up_total: totals.bytes_up,
+        bytes_down_total: totals.bytes_down,
+        connect_us: Times::of(&totals.connects),
+        connect_errors: tally(connects.map(failures)),
+        early_resets_total: totals.failures[Failure::EarlyReset as usize],
         changed: changed.map(Change::words).unwrap_or_default(),
     }
 }
@@ -462,6 +565,7 @@ pub fn workers(shared: &Shared, facts: &Facts) -> Vec<Worker> {
             core,
             live: accepted_total.saturating_sub(closed.values().sum()),
             max: facts.sessions_per_worker,
+            sockets: counters.sockets(),
             accepted_total,
             lacked: tally(lacked),
             closed,
@@ -482,6 +586,8 @@ pub fn pulse(shared: &Shared, facts: &Facts, at_ms: u64, told: Told<'_>) -> Puls
         accepted_total: status.accepted_total,
         closed_total: status.closed_total,
         closed: status.closed,
+        bytes_up_total: status.bytes_up_total,
+        bytes_down_total: status.bytes_down_total,
         servers: servers(&shared.edition(), shared.clock.now_ms(), told),
         workers: workers(shared, facts),
     }
@@ -501,7 +607,10 @@ pub fn limits(shared: &Shared, facts: &Facts) -> Vec<Limit> {
     limit("max_connections", "all".to_owned(), live, max, "sessions");
     for worker in workers(shared, facts) {
         let scope = format!("worker {}", worker.number);
-        limit("sessions_per_worker", scope, worker.live, Some(worker.max as u64), "sessions");
+        let max = Some(worker.max as u64);
+        limit("sessions_per_worker", scope.clone(), worker.live, max, "sessions");
+        let max = Some(shared.counters[worker.number].descriptors_max());
+        limit("descriptors", scope, worker.sockets, max, "sockets");
     }
     for (at, listener) in (0..).zip(&config.listeners) {
         let scope = format!("listener {}", listener.name);

@@ -13,11 +13,13 @@ use tracing::level_filters::LevelFilter;
 use super::input::{Body, Input, Query};
 use super::problem::Problem;
 use super::reads::{Answer, is_a_pool, told};
+use super::sessions::{CLOSE_PER_S_MAX, close_all};
 use super::{By, Command, Desk, answer, views};
 use crate::config::{self, Address, Config, ServerAddress};
 use crate::edition::Edition;
-use crate::pool::{Duty, Server, ServerIndex, ServerSpec};
+use crate::pool::{Duty, ServerIndex, ServerSpec};
 use crate::supervisor::{Ask, Changed, What};
+use crate::worker::inquiry::Filter;
 
 /// Milliseconds one may wait for a server to be empty: an hour.
 const WAIT_MAX_MS: u64 = 3_600_000;
@@ -28,6 +30,23 @@ const WAIT_LOOK_MS: u64 = 20;
 /// Weights a server may have.
 const WEIGHTS: std::ops::RangeInclusive<u64> = 1..=256;
 
+/// What becomes of the sessions of a server that gets no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Leave {
+    /// They may go on for so long while somebody waits.
+    wait_ms: u64,
+    /// Then they are closed, so many a second.
+    close_per_s: Option<u64>,
+}
+
+impl Leave {
+    fn read(input: &mut Input) -> Self {
+        let wait_ms = input.whole("wait_ms", 0..=WAIT_MAX_MS).unwrap_or(0);
+        let close_per_s = input.whole("close_per_s", 1..=CLOSE_PER_S_MAX);
+        Self { wait_ms, close_per_s }
+    }
+}
+
 pub(super) async fn set(
     State(desk): State<Arc<Desk>>,
     Extension(by): Extension<By>,
@@ -37,9 +56,9 @@ pub(super) async fn set(
     let states = Duty::ALL.map(|duty| (duty.as_str(), duty));
     let duty = input.word("state", &states);
     let weight = input.whole("weight", WEIGHTS);
-    let wait_ms = input.whole("wait_ms", 0..=WAIT_MAX_MS);
-    if wait_ms.is_some() && !matches!(duty, Some(Duty::Drain | Duty::Down)) {
-        input.wrong("wait_ms: needs \"state\": \"drain\" or \"down\"");
+    let leave = Leave::read(&mut input);
+    if leave != Leave::default() && !matches!(duty, Some(Duty::Drain | Duty::Down)) {
+        input.wrong("wait_ms and close_per_s need \"state\": \"drain\" or \"down\"");
     }
     input.finish()?;
     if duty.is_none() && weight.is_none() {
@@ -49,7 +68,7 @@ pub(super) async fn set(
     let weight = weight.and_then(|weight| u16::try_from(weight).ok());
     let ask = Ask { pool, server, what: What::Set { duty, weight } };
     let changed = change(&desk, &by, ask.clone()).await?;
-    let live = emptied(&changed.edition, &ask, wait_ms.unwrap_or(0)).await;
+    let live = emptied(&desk, &by, &changed.edition, &ask, leave).await;
     Ok(answer(&described(&desk, &changed.edition, &ask, live)))
 }
 
@@ -73,13 +92,13 @@ pub(super) async fn remove(
     Path((pool, server)): Path<(String, String)>,
     Query(mut input): Query,
 ) -> Answer {
-    let wait_ms = input.whole("wait_ms", 0..=WAIT_MAX_MS);
+    let leave = Leave::read(&mut input);
     input.finish()?;
     let server = address(&desk, &pool, &server)?;
     let ask = Ask { pool, server, what: What::Remove };
     let changed = change(&desk, &by, ask.clone()).await?;
     // In the new edition it may be gone already.
-    let live = emptied(&changed.before, &ask, wait_ms.unwrap_or(0)).await;
+    let live = emptied(&desk, &by, &changed.before, &ask, leave).await;
     let edition = changed.edition.number;
     Ok(answer(&json!({ "edition": edition, "empty": live == 0, "live": live })))
 }
@@ -190,18 +209,26 @@ fn find<'e>(edition: &'e Edition, ask: &Ask) -> Option<(&'e crate::pool::Pool, S
     servers.find(|(_, server)| server.address == ask.server).map(|(at, _)| (pool, at))
 }
 
-/// Waits until no session is left there, but no longer; how many are.
-async fn emptied(edition: &Edition, ask: &Ask, wait_ms: u64) -> u32 {
+/// Waits until no session is left there, but no longer; then has the rest closed, where that is
+/// wanted. How many were left.
+async fn emptied(desk: &Desk, By(by): &By, edition: &Edition, ask: &Ask, leave: Leave) -> u32 {
     let Some((pool, at)) = find(edition, ask) else { return 0 };
-    let server = &pool.servers()[usize::from(at.0)];
-    let time = Duration::from_millis(wait_ms);
+    let server = pool.server(at);
+    let time = Duration::from_millis(leave.wait_ms);
     let empty = async {
         while server.live() > 0 {
             tokio::time::sleep(Duration::from_millis(WAIT_LOOK_MS)).await;
         }
     };
     let _ = tokio::time::timeout(time, empty).await;
-    Server::live(server)
+    let live = server.live();
+    if let Some(per_s) = leave.close_per_s.filter(|_| live > 0) {
+        let (pool, server) = (Some(ask.pool.clone()), Some(ask.server.clone()));
+        let filter = Filter { pool, server, ..Filter::default() };
+        let matched = close_all(desk, filter, per_s).await.matched;
+        info!(by = &**by, server = %ask.server, pool = %ask.pool, per_s, matched, "killing");
+    }
+    live
 }
 
 fn described(desk: &Desk, edition: &Edition, ask: &Ask, live: u32) -> Value {
