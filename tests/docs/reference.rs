@@ -173,6 +173,11 @@ impl Reference {
 
     fn row(&self, key: &str, node: &Value, path: &str, required: bool) -> String {
         let default = match node.get("default") {
+            // Where a line may be broken.
+            Some(Value::Object(default)) => {
+                let text = Value::from(default.clone()).to_string();
+                format!("`{}`", text.replace(':', ": ").replace(',', ", "))
+            }
             Some(default) => format!("`{default}`"),
             None if required => "required".to_owned(),
             None => "–".to_owned(),

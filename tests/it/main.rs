@@ -15,6 +15,7 @@ mod bulk;
 mod client_address;
 mod closing;
 mod confinement;
+mod documents;
 mod drain;
 mod engine;
 mod health;

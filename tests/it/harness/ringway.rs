@@ -198,6 +198,12 @@ impl Ringway {
         Setup { files: vec![files], ..Setup::of(arguments) }
     }
 
+    /// With these arguments to `run`, as they stand.
+    pub(crate) fn with_flags(arguments: &[&str]) -> Setup {
+        let arguments = ["run"].iter().chain(arguments).map(|&word| word.to_owned());
+        Setup::of(arguments.collect())
+    }
+
     /// From a configuration file of the test's own.
     pub(crate) fn run(file: &Path) -> Setup {
         let file = file.to_str().expect("a path in UTF-8").to_owned();
