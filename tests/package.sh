@@ -111,6 +111,9 @@ has_said 'landlock=abi.* seccomp=on' || fail "its own sandbox is not whole"
 has_said 'ready .*engine="io_uring"' || fail "io_uring is refused"
 example=(--unix-socket /run/ringway/example.sock http://example/)
 is_503 "${example[@]}" || fail "the example does not answer"
+admin=/run/ringway/admin.sock
+[ "$(curl --silent --unix-socket $admin http://ringway/readyz)" = ready ] || fail "no admin API"
+[ "$(stat --format '%U %G %a' $admin)" = "ringway ringway 660" ] || fail "anybody is its admin"
 ringway check /etc/ringway/ringway.json | grep -q '^ok: ' || fail "the example is wrong"
 man --path ringway-run ringway.json >/dev/null || fail "no manual"
 
