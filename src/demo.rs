@@ -16,7 +16,7 @@ use axum::routing::{any, get};
 use tokio::runtime;
 
 use crate::config::{
-    Address, Admin, Balance, Bind, Config, EngineChoice, Forwarded, KeepAlive, Listener,
+    AccessLog, Address, Admin, Balance, Bind, Config, EngineChoice, Forwarded, KeepAlive, Listener,
     LoopbackCongestion, OnDown, Peek, Pool, PoolIndex, Routes, Server, ServerAddress, Sticky,
     TcpKeepAlive, Timeouts, Workers,
 };
@@ -120,7 +120,7 @@ pub fn config(listen: &Address, servers: &[SocketAddr], admin: Option<Admin>) ->
         engine: EngineChoice::Auto,
         loopback_congestion: LoopbackCongestion::Reno,
         max_connections: None,
-        access_log: true,
+        access_log: Some(AccessLog::default()),
         splice: true,
         drain_timeout_ms: 0,
         drain_window_ms: 0,

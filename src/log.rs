@@ -1,20 +1,55 @@
-//! Log lines: one for each session at its end, made of what its worker sent over.
+//! What is logged: lines about sessions, made of what workers sent over, and ringway's own
+//! messages.
 //!
-//! Workers format and write nothing: they collect [`Record`]s and hand them over in batches.
+//! Workers format and write nothing: they collect [`Entry`]s and hand them over in batches. Here
+//! entries become lines, whoever they are for; the control thread writes them.
 
-use std::fmt;
+mod line;
+
+mod daemon;
+mod messages;
+
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::time::SystemTime;
 
-use tracing::info;
-
+use crate::config::LogTo;
 use crate::edition::Edition;
-use crate::pool::Pool;
 use crate::session::{About, CloseReason};
+use crate::slots::SlotId;
+use crate::sys::clock::Clock;
+use crate::worker::inquiry::SessionId;
+use line::Line;
+
+pub use messages::{Messages, start};
+
+/// What is to be told of a session.
+#[derive(Debug)]
+pub enum Entry {
+    /// It was connected to its server.
+    Began(Began),
+    /// It is over.
+    Ended(Record),
+}
+
+/// A session that has its server.
+#[derive(Debug)]
+pub struct Began {
+    /// Which one.
+    pub id: SlotId,
+    /// What is known of it so far.
+    pub about: About,
+    /// On the clock of the workers.
+    pub at_us: u64,
+}
 
 /// A session that is over.
 #[derive(Debug)]
 pub struct Record {
+    /// Which one.
+    pub id: SlotId,
     /// What was known of it.
     pub about: About,
     /// Why it ended.
@@ -26,69 +61,89 @@ pub struct Record {
 /// Sessions of one edition.
 #[derive(Debug)]
 pub struct Batch {
+    /// Whose they are.
+    pub worker: usize,
     /// What they were accepted under.
     pub edition: Arc<Edition>,
-    /// In the order of their ends.
-    pub records: Vec<Record>,
+    /// In the order in which it happened.
+    pub entries: Vec<Entry>,
 }
 
-/// Writes the lines of everything handed over so far.
-pub fn all_of(batches: &Receiver<Batch>) {
-    for batch in batches.try_iter() {
-        batch.records.iter().for_each(|record| session(record, &batch.edition));
+/// Whether a session is among one in so many: the same for all its lines, and as good as by chance
+/// (the mixing steps of MurmurHash3).
+pub fn is_sampled(session: SessionId, one_in: u32) -> bool {
+    if one_in <= 1 {
+        return true;
     }
-}
-
-/// Writes the session's line. Fields that do not apply are `-`.
-fn session(record: &Record, edition: &Edition) {
-    let Record { about, reason, duration_us } = record;
-    let listener = &edition.config.listeners[about.listener as usize].name;
-    let pool = about.place.map(|place| &edition.pools[place.pool.0 as usize]);
-    let server =
-        about.place.zip(pool).map(|(place, pool)| &pool.servers()[place.server.0 as usize].address);
-    let [up, down] = about.received;
-    info!(
-        client = %Or(about.client, "unix"),
-        %listener,
-        pool = %Or(pool.map(Pool::name), "-"),
-        server = %Or(server, "-"),
-        host = %Or(about.host.as_deref().map(Plain), "-"),
-        key = %about.key.as_str(),
-        how = %about.place.map_or("-", |place| place.how.as_str()),
-        retries = about.retries,
-        bytes_up = up,
-        bytes_down = down,
-        duration_ms = duration_us / 1000,
-        connect_us = about.connect_us,
-        peek_us = about.peek_us,
-        reason = %reason.as_str(),
-        "session",
-    );
-}
-
-/// A value, or a word where there is none.
-struct Or<T>(Option<T>, &'static str);
-
-impl<T: fmt::Display> fmt::Display for Or<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => value.fmt(f),
-            None => f.write_str(self.1),
-        }
+    let SlotId { index, generation } = session.slot;
+    let mut mixed = (session.worker as u64) << 48 | u64::from(generation) << 32 | u64::from(index);
+    for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
+        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(factor);
     }
+    (mixed ^ (mixed >> 33)).is_multiple_of(one_in.into())
 }
 
-/// A name a peer chose, without anything that could end the field or the line.
-struct Plain<'a>(&'a str);
+/// Lines to write, and where each ends.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// One line behind the other.
+    pub bytes: Vec<u8>,
+    /// Behind each line.
+    pub ends: Vec<usize>,
+}
 
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for char in self.0.chars() {
-            match char {
-                '!'..='~' => fmt::Write::write_char(f, char)?,
-                other => write!(f, "{}", other.escape_default())?,
+impl Chunk {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Nothing is left, but the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Adds whole lines, each with its line feed.
+    pub fn push_lines(&mut self, lines: &[u8]) {
+        let start = self.bytes.len();
+        let feeds = lines.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        self.ends.extend(feeds.map(|(at, _)| start + at + 1));
+        self.bytes.extend_from_slice(lines);
+    }
+
+    /// Lines of which some byte stands behind the first `written`.
+    pub fn lines_behind(&self, written: usize) -> usize {
+        self.ends.len() - self.ends.partition_point(|&end| end <= written)
+    }
+
+    /// Line by line.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
+
+    /// Adds the lines of a batch, in the form that `to` wants.
+    pub fn push(&mut self, batch: &Batch, to: &LogTo, clock: Clock) {
+        // Without an access log there are no entries.
+        let Some(log) = &batch.edition.config.access_log else { return };
+        let format = log.format;
+        let (wall, now_us) = (SystemTime::now(), clock.now_us());
+        for entry in &batch.entries {
+            let line = Line::of(entry, batch);
+            let age = std::time::Duration::from_micros(now_us.saturating_sub(line.at_us));
+            let time = wall.checked_sub(age).unwrap_or(wall);
+            match to {
+                LogTo::Stdout | LogTo::File(_) => {
+                    line.write(format, time, &mut self.bytes);
+                    self.bytes.push(b'\n');
+                }
+                LogTo::Syslog(syslog) => {
+                    daemon::syslog(&line, syslog, format, time, &mut self.bytes);
+                }
+                LogTo::Journald(_) => daemon::journald(&line, format, time, &mut self.bytes),
             }
+            self.ends.push(self.bytes.len());
         }
-        Ok(())
     }
 }

@@ -8,23 +8,23 @@ use std::sync::Arc;
 
 use clap::Parser;
 use ringway::cli::{self, Cli, Command, Demo, Generated, Run, summary};
-use ringway::config::{self, Checked, Config, Problems};
-use ringway::demo;
+use ringway::config::{self, AccessLog, Checked, Config, LogFormat, Problems};
 use ringway::supervisor::{Given, SetLevel};
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{fmt, reload};
+use ringway::{demo, log};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let set_level = start_log(cli.log.into());
+    let mut cli = Cli::parse();
+    let format = cli.log_format.map(LogFormat::from);
+    let set_level = Arc::new(log::start(cli.log.into(), format.unwrap_or_default()));
+    if let Command::Run(run) = &mut cli.command {
+        run.log_format = cli.log_format;
+    }
     let result = match cli.command {
         Command::Run(run) => run.checked().map_err(Failure::Problems).and_then(|checked| {
             warn(&checked);
             serve(checked.config, run, set_level).map_err(Failure::Error)
         }),
-        Command::Demo(demo) => demonstrate(&demo, set_level).map_err(Failure::Error),
+        Command::Demo(demo) => demonstrate(&demo, format, set_level).map_err(Failure::Error),
         Command::Check(check) => config::load(&check.config).map_err(Failure::Problems).map(|c| {
             warn(&c);
             print(&summary(&c.config));
@@ -73,10 +73,18 @@ fn serve(config: Config, run: Run, set_level: SetLevel) -> Result<(), Box<dyn Er
     Ok(ringway::supervisor::run(config, given, |_| ())?)
 }
 
-fn demonstrate(asked: &Demo, set_level: SetLevel) -> Result<(), Box<dyn Error>> {
+fn demonstrate(
+    asked: &Demo,
+    format: Option<LogFormat>,
+    set_level: SetLevel,
+) -> Result<(), Box<dyn Error>> {
     let servers = demo::start()?;
-    let config = demo::config(&asked.listen, &servers, asked.admin.clone());
-    let config = Config { engine: asked.engine.into(), ..config };
+    let access_log = AccessLog { format: format.unwrap_or_default(), ..AccessLog::default() };
+    let config = Config {
+        engine: asked.engine.into(),
+        access_log: Some(access_log),
+        ..demo::config(&asked.listen, &servers, asked.admin.clone())
+    };
     let given = Given { set_level: Some(set_level), ..Given::default() };
     Ok(ringway::supervisor::run(config, given, |bound| {
         let [(_, address), ..] = &*bound.listeners else { return };
@@ -93,14 +101,6 @@ fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
         written.map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
-}
-
-/// Starts to write lines; what sets the least level of those that are written.
-fn start_log(level: LevelFilter) -> SetLevel {
-    let (level, handle) = reload::Layer::new(level);
-    let lines = fmt::layer().with_target(false).with_ansi(false);
-    tracing_subscriber::registry().with(level).with(lines).init();
-    Arc::new(move |level| handle.reload(level).expect("the log lasts as long as the process"))
 }
 
 fn warn(checked: &Checked) {

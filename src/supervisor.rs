@@ -14,7 +14,8 @@ mod service;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -23,10 +24,10 @@ use std::thread::JoinHandle;
 use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
-use crate::config::{Address, Checked, Config, Problems, Workers};
-use crate::control;
+use crate::config::{Address, Checked, Config, LogTo, Problems, Workers};
+use crate::control::{self, Lines, Target};
 use crate::edition::Edition;
-use crate::log::{self, Batch};
+use crate::log::{Batch, Messages};
 use crate::metrics::Counters;
 use crate::pool::{Peers, ServerSpec};
 use crate::session::CloseReason;
@@ -144,19 +145,24 @@ pub fn run(config: Config, given: Given, ready: impl FnOnce(&Bound)) -> Result<(
     let service = Arc::new(Service::of_environment());
     rights::become_user(&config)?;
     let control_mailbox = Mailbox::new().map_err(failed("mailbox"))?;
-    let (sender, records) = sync_channel(RECORD_BATCHES);
-    let mut supervisor = Supervisor::start(config, given, service, &control_mailbox, sender)?;
+    let mut supervisor = Supervisor::start(config, given, service, &control_mailbox)?;
     // Whoever reads that it is ready may send a signal before the control thread listens.
     signal::hold_back().map_err(failed("signals"))?;
     supervisor.announce();
     supervisor.sandbox.confine(Thread::Control).map_err(failed("sandbox"))?;
     ready(&supervisor.bound());
-    let result = control::run(&mut supervisor, &records, control_mailbox);
-    let shared = Arc::clone(&supervisor.shared);
+    Messages::of_process().keep(control_mailbox.clone());
+    let result = control::run(&mut supervisor, control_mailbox);
+    let (shared, lines) = (Arc::clone(&supervisor.shared), Rc::clone(&supervisor.lines));
     supervisor.service.stopping(0, &shared);
-    supervisor.stop()?;
-    log::all_of(&records);
-    tell_totals(&shared);
+    let stopped = supervisor.stop();
+    lines.finish();
+    if stopped.is_ok() {
+        tell_totals(&shared);
+    }
+    lines.finish_messages();
+    Messages::of_process().write_at_once();
+    stopped?;
     Ok(result.map_err(failed("control thread"))?)
 }
 
@@ -168,6 +174,7 @@ pub(crate) struct Supervisor {
     /// What workers are closing; they hold it until it is done.
     closing: Vec<Arc<[ListenerNumber]>>,
     workers: Vec<Running>,
+    lines: Rc<Lines>,
     again: Option<Again>,
     service: Arc<Service>,
     set_level: Option<SetLevel>,
@@ -188,7 +195,6 @@ impl Supervisor {
         Given { file, again, set_level }: Given,
         service: Arc<Service>,
         control_mailbox: &Mailbox,
-        sender: SyncSender<Batch>,
     ) -> Result<Self, Failures> {
         let limit = table::raise_descriptor_limit().map_err(failed("limit on descriptors"))?;
         let cores = cores(&config.workers)?;
@@ -200,7 +206,9 @@ impl Supervisor {
         let (placements, numbers) = listeners.adopt(plan, &config, 0);
         let servers = lookup::look_up(&config).map_err(Failures)?;
         let ports_per_source = sources::ports();
+        let target = open_log(&config)?;
         let sandbox = rights::sandbox(&config, file.as_deref())?;
+        let (sender, records) = sync_channel(RECORD_BATCHES);
         let mut peers = Peers::default();
         let (seed, workers) = (clock::seed(), cores.len());
         let specs = servers.clone();
@@ -235,12 +243,14 @@ impl Supervisor {
         for worker in &workers {
             worker.wait_until_ready()?;
         }
+        let lines = Rc::new(Lines::new(Arc::clone(&shared), records, target));
         Ok(Self {
             shared,
             peers,
             listeners,
             closing: Vec::new(),
             workers,
+            lines,
             again,
             service,
             set_level,
@@ -296,6 +306,11 @@ impl Supervisor {
     fn bound(&self) -> Bound {
         let admin = self.admin.as_ref().map(|admin| admin.address.clone());
         Bound { listeners: self.listeners.bound(), admin }
+    }
+
+    /// On their way out.
+    pub(crate) fn lines(&self) -> &Rc<Lines> {
+        &self.lines
     }
 
     fn announce(&self) {
@@ -368,6 +383,16 @@ impl Supervisor {
         }
         Ok(())
     }
+}
+
+/// Where the access log goes: opened before files are out of reach, by who is to write to it.
+fn open_log(config: &Config) -> Result<Target, Failed> {
+    let log = config.access_log.as_ref();
+    let path = match log.map(|log| &log.to) {
+        Some(LogTo::File(path)) => path.as_path(),
+        _ => Path::new(""),
+    };
+    Target::open(log).map_err(failed(format_args!("access_log: {}", path.display())))
 }
 
 /// The engine of all workers and of the control thread.
@@ -533,6 +558,5 @@ fn tell_totals(shared: &Shared) {
     let accepted = total(&Counters::accepted);
     let closed: u64 =
         CloseReason::ALL.iter().map(|&reason| total(&|worker| worker.closed(reason))).sum();
-    let unlogged = total(&Counters::unlogged);
-    info!(accepted, closed, unlogged, "stopped");
+    info!(accepted, closed, unlogged = shared.unlogged(), "stopped");
 }

@@ -21,7 +21,7 @@ use ipnet::IpNet;
 use crate::config::PoolIndex;
 use crate::edition::Edition;
 use crate::hosts::Hosts;
-use crate::log::{Batch, Record};
+use crate::log::{self, Batch, Began, Entry, Record};
 use crate::metrics::Lack;
 use crate::pool::ServerIndex;
 use crate::random::Random;
@@ -33,6 +33,7 @@ use crate::sys::{
 };
 use crate::timer::Wheel;
 use accepting::{Listener, Waiting};
+use inquiry::SessionId;
 use orders::Draining;
 use searching::{Departure, Search};
 use seat::Seat;
@@ -127,7 +128,7 @@ pub struct Worker<E: Engine> {
     /// Sides whose session has asked for what was kept for it.
     kept: VecDeque<(SlotId, Side)>,
     /// All of one edition.
-    records: Vec<Record>,
+    records: Vec<Entry>,
     records_of: Rc<LocalEdition>,
     records_since_us: u64,
 
@@ -357,7 +358,8 @@ impl<E: Engine> Worker<E> {
                 if let Some(lack) = result.err().and_then(Lack::of) {
                     self.lack(lack);
                 }
-                Event::Connected(result.map(drop))
+                self.step(id, Event::Connected(result.map(drop)));
+                return self.begun(id);
             }
             (Kind::Readable, _) => Event::Readable(side),
             (Kind::Room, _) => Event::Room(side),
@@ -585,20 +587,43 @@ impl<E: Engine> Worker<E> {
         if let Some(network) = self.networks.remove(&id.index) {
             admission.leave_network(about.listener, network);
         }
-        if !seat.edition.config.access_log {
-            return;
+        let Some(log) = &seat.edition.config.access_log else { return };
+        if reason.is_error() || self.is_sampled(id, log.sample_one_in) {
+            let duration_us = self.now_us - about.accepted_us;
+            let record = Record { id, about, reason, duration_us };
+            self.record(&seat.edition, Entry::Ended(record));
         }
-        if !Rc::ptr_eq(&self.records_of, &seat.edition) {
+    }
+
+    /// Told where the access log wants to know when a session has its server.
+    fn begun(&mut self, id: SlotId) {
+        let Some(seat) = self.slots.find(id) else { return };
+        let Some(log) = seat.edition.config.access_log.as_ref().filter(|log| log.start) else {
+            return;
+        };
+        let (one_in, edition) = (log.sample_one_in, Rc::clone(&seat.edition));
+        let about = seat.session.about().copy();
+        let has_server = about.place.is_some_and(|place| place.connected);
+        if has_server && self.is_sampled(id, one_in) {
+            self.record(&edition, Entry::Began(Began { id, about, at_us: self.now_us }));
+        }
+    }
+
+    fn is_sampled(&self, slot: SlotId, one_in: u32) -> bool {
+        log::is_sampled(SessionId { worker: self.number, slot }, one_in)
+    }
+
+    fn record(&mut self, edition: &Rc<LocalEdition>, entry: Entry) {
+        if !Rc::ptr_eq(&self.records_of, edition) {
             if !self.records.is_empty() {
                 self.hand_over_records();
             }
-            self.records_of = seat.edition;
+            self.records_of = Rc::clone(edition);
         }
         if self.records.is_empty() {
             self.records_since_us = self.now_us;
         }
-        let duration_us = self.now_us - about.accepted_us;
-        self.records.push(Record { about, reason, duration_us });
+        self.records.push(entry);
     }
 
     fn expire(&mut self) {
@@ -623,11 +648,12 @@ impl<E: Engine> Worker<E> {
 
     fn hand_over_records(&mut self) {
         let records = std::mem::replace(&mut self.records, Vec::with_capacity(RECORDS_BATCH));
-        let batch = Batch { edition: Arc::clone(&self.records_of.0), records };
+        let edition = Arc::clone(&self.records_of.0);
+        let batch = Batch { worker: self.number, edition, entries: records };
         match self.records_to.sender.try_send(batch) {
             Ok(()) => self.records_to.mailbox.ring(),
             Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) => {
-                self.shared.counters[self.number].lose_lines(lost.records.len());
+                self.shared.counters[self.number].lose_lines(lost.entries.len());
             }
         }
     }

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
-use crate::config::{self, Address, Admin, Checked, EngineChoice, Problem, Problems};
+use crate::config::{
+    self, Address, Admin, Checked, EngineChoice, LogFormat, LogTo, Problem, Problems,
+};
 pub use check::summary;
 pub use manual::{Generated, files as manual};
 
@@ -27,10 +29,16 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// What is logged on standard output: error, warn, info or debug, each with those before it
+    /// Messages on standard output, apart from the access log: error, warn, info or debug, each
+    /// with those before it
     #[arg(long, value_name = "LEVEL", value_enum, default_value = "info", global = true)]
     #[arg(hide_possible_values = true, help_heading = "Logs")]
     pub log: Level,
+    /// How lines on standard output look, those of the access log too: text or json, an object in
+    /// each line [default: text, and for the access log what the file says]
+    #[arg(long, value_name = "FORMAT", value_enum, global = true)]
+    #[arg(hide_possible_values = true, help_heading = "Logs")]
+    pub log_format: Option<Format>,
 }
 
 const EXAMPLES: &str = "\
@@ -114,7 +122,7 @@ pub struct Run {
     /// [default: auto]
     #[arg(long, value_name = "auto|N|CORE,CORE...", help_heading = "Instead of a file")]
     pub workers: Option<String>,
-    /// No log line per session, whatever the file says
+    /// No log lines about sessions, whatever the file says
     #[arg(long, help_heading = "Logs")]
     pub no_access_log: bool,
     /// Copy every byte instead of splicing bulk transfers, whatever the file says
@@ -133,6 +141,9 @@ pub struct Run {
     /// address, where the file has no token) or unix:/PATH
     #[arg(long, value_name = "ADDR", help_heading = "Operation")]
     pub admin: Option<String>,
+    /// [`Cli::log_format`].
+    #[arg(skip)]
+    pub log_format: Option<Format>,
 }
 
 /// `ringway demo`.
@@ -181,10 +192,19 @@ pub enum Level {
     Error,
     /// What someone should look at.
     Warn,
-    /// Start, stop, and one line per session.
+    /// Start, stop, and what changes in between.
     Info,
     /// Every step.
     Debug,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Fields with their values
+    Text,
+    /// An object in each line
+    Json,
 }
 
 /// How a connection without a key is placed.
@@ -250,7 +270,14 @@ impl Run {
 
     /// With what flags say whatever the file says.
     fn overruled(&self, mut checked: Checked) -> Result<Checked, Problems> {
-        checked.config.access_log &= !self.no_access_log;
+        if self.no_access_log {
+            checked.config.access_log = None;
+        }
+        if let (Some(format), Some(log)) = (self.log_format, &mut checked.config.access_log)
+            && log.to == LogTo::Stdout
+        {
+            log.format = format.into();
+        }
         checked.config.splice &= !self.no_splice;
         if let Some(engine) = self.engine {
             checked.config.engine = engine.into();
@@ -283,6 +310,15 @@ impl From<Engine> for EngineChoice {
             Engine::Auto => Self::Auto,
             Engine::IoUring => Self::IoUring,
             Engine::Epoll => Self::Epoll,
+        }
+    }
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
         }
     }
 }

@@ -56,7 +56,11 @@ const RESTART: [&str; 6] = ["workers", "engine", "user", "group", "sandbox", "ad
 
 /// Keys, as the last of a path, that hold for all sessions at once: limits that are counted
 /// together, checks, and what is about no session. Below `health`, `eject` and `servers` all do.
-const NOW: [&str; 14] = [
+const NOW: [&str; 18] = [
+    "to",
+    "socket",
+    "syslog_format",
+    "syslog_facility",
     "max_connections",
     "max_connections_per_source",
     "max_connections_per_server",
@@ -199,7 +203,7 @@ mod tests {
         assert_eq!(found(|_| ()), Vec::<String>::new());
         let all = found(|file| {
             file["workers"] = 2.into();
-            file["access_log"] = false.into();
+            file["access_log"] = serde_json::json!({ "to": "journald", "format": "json" });
             file["listeners"][0]["bind"] = "[::]:3".into();
             file["listeners"][0]["head_max_bytes"] = 2048.into();
             file["pools"]["a"]["servers"] =
@@ -209,7 +213,9 @@ mod tests {
         });
         let expected = [
             "workers: \"auto\" -> 2 (restart)",
-            "access_log: true -> false (new_sessions)",
+            "access_log.to: \"stdout\" -> \"journald\" (now)",
+            "access_log.format: \"text\" -> \"json\" (new_sessions)",
+            "access_log.socket: null -> \"/run/systemd/journal/socket\" (now)",
             "listeners[web].bind: [\"[::]:1\"] -> [\"[::]:3\"] (now)",
             "listeners[web].head_max_bytes: 32768 -> 2048 (new_sessions)",
             "pools.a.sticky.secret: \"***\" -> \"***\" (new_sessions)",
@@ -217,9 +223,9 @@ mod tests {
             "pools.a.servers[10.0.0.2:1].weight: 1 -> 7 (now)",
         ];
         assert_eq!(all[..expected.len()], expected, "{all:#?}");
-        assert!(all[7].starts_with("pools.a.servers[10.0.0.4:1]: - -> {"), "{all:#?}");
-        assert!(all[8].starts_with("pools.a.servers[10.0.0.1:1]: {"), "{all:#?}");
-        assert!(all[8].ends_with("-> - (now)") && all.len() == 9, "{all:#?}");
+        assert!(all[9].starts_with("pools.a.servers[10.0.0.4:1]: - -> {"), "{all:#?}");
+        assert!(all[10].starts_with("pools.a.servers[10.0.0.1:1]: {"), "{all:#?}");
+        assert!(all[10].ends_with("-> - (now)") && all.len() == 11, "{all:#?}");
     }
 
     #[test]

@@ -5,8 +5,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Admin, AdminToken, Check, Config, Eject, Forwarded, Health, Learn, Listener, OnDown,
-    PerSource, Pool, PoolIndex, RouteTargets, Routes, Server, Sticky, TcpKeepAlive, Workers, value,
+    AccessLog, Account, Admin, AdminToken, Check, Config, Eject, Facility, Forwarded, Health,
+    Learn, Listener, LogTo, OnDown, PerSource, Pool, PoolIndex, RouteTargets, Routes, Server,
+    Sticky, SyslogFormat, TcpKeepAlive, Workers, value,
 };
 
 /// Stands where a secret would.
@@ -33,7 +34,7 @@ pub fn written(config: &Config) -> Value {
         "engine": config.engine,
         "loopback_congestion": config.loopback_congestion,
         "max_connections": or_false(config.max_connections),
-        "access_log": config.access_log,
+        "access_log": config.access_log.as_ref().map_or(json!(false), access_log),
         "splice": config.splice,
         "drain_timeout_ms": config.drain_timeout_ms,
         "drain_window_ms": config.drain_window_ms,
@@ -96,6 +97,24 @@ fn admin(admin: &Admin) -> Value {
         Some(AdminToken::File(path)) => (Value::Null, json!(path)),
     };
     json!({ "bind": admin.bind.to_string(), "token": token, "token_file": token_file })
+}
+
+fn access_log(log: &AccessLog) -> Value {
+    let (to, socket, syslog) = match &log.to {
+        LogTo::Stdout => (json!("stdout"), None, None),
+        LogTo::File(path) => (json!(path), None, None),
+        LogTo::Journald(socket) => (json!("journald"), Some(socket), None),
+        LogTo::Syslog(syslog) => (json!("syslog"), Some(&syslog.socket), Some(syslog)),
+    };
+    json!({
+        "to": to,
+        "format": log.format,
+        "start": log.start,
+        "sample_one_in": log.sample_one_in,
+        "socket": socket,
+        "syslog_format": syslog.map_or(SyslogFormat::default(), |syslog| syslog.format),
+        "syslog_facility": syslog.map_or(Facility::default(), |syslog| syslog.facility),
+    })
 }
 
 fn listener(listener: &Listener, config: &Config) -> Value {
@@ -280,6 +299,9 @@ mod tests {
             include_str!("../../configs/hosts.json").to_owned(),
             include_str!("../../configs/tls-sni.json").to_owned(),
             include_str!("../../configs/tcp.json").to_owned(),
+            FULL.replace("\"to\": \"stdout\"", "\"to\": \"/var/log/access.log\""),
+            FULL.replace("\"to\": \"stdout\"", "\"to\": \"journald\""),
+            FULL.replace("\"to\": \"stdout\"", "\"to\": \"syslog\"").replace("rfc3164", "rfc5424"),
             r#"{
                 "workers": [1, 0], "tcp_keep_alive": false, "tcp_user_timeout_ms": 7000,
                 "engine": "epoll", "loopback_congestion": "system", "max_connections": 9,

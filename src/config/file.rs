@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::admin::AdminFile;
+use super::file_access_log::AccessLogFile;
 use super::file_health::{EjectFile, HealthFile, OnDownFile, eject};
 use super::limits::{
     ACCEPT_RATE_PER_S, ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES,
@@ -63,9 +64,9 @@ pub(super) struct File {
     #[schemars(schema_with = "switched::<{ MAX_CONNECTIONS.min }, { MAX_CONNECTIONS.max }>")]
     #[schemars(default = "max_connections")]
     pub(super) max_connections: OrFalse<u32>,
-    /// One log line per session at its end.
-    #[schemars(default = "yes")]
-    pub(super) access_log: bool,
+    /// One log line per session at its end: `true` has it on standard output, an object says more.
+    #[schemars(default)]
+    pub(super) access_log: AccessLogFile,
     /// Bulk transfers are spliced within the kernel; `false`: every byte is copied.
     #[schemars(default = "yes")]
     pub(super) splice: bool,

@@ -126,6 +126,9 @@ pub(super) const TCP_USER_TIMEOUT_MS: Switched = Switched::new(1_000..=2_147_483
 pub(super) const WORKER_COUNT: Whole = Whole::new(1..=1_024, 1);
 /// What a `cpu_set_t` can name (CPU_SETSIZE, sched.h).
 pub(super) const CORE: Whole = Whole::new(0..=1_023, 0);
+/// Every session. The upper end leaves a few lines an hour of a listener that accepts a thousand
+/// clients a second.
+pub(super) const SAMPLE_ONE_IN: Whole = Whole::new(1..=1_000_000, 1);
 /// The kernel keeps the last number for "unchanged" (setresuid(2)).
 pub(super) const ACCOUNT: Whole = Whole::new(0..=u32::MAX - 1, 0);
 

@@ -10,12 +10,15 @@ mod tree;
 // From tree to configuration as written.
 mod admin;
 mod file;
+mod file_access_log;
 mod file_health;
 mod limits;
 mod read;
+mod read_access_log;
 mod read_health;
 
 // From there to the one in force.
+mod access_log;
 mod resolve;
 mod value;
 
@@ -40,6 +43,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use access_log::{AccessLog, Facility, LogFormat, LogTo, Syslog, SyslogFormat};
 pub use admin::{Admin, AdminToken};
 pub use difference::{Difference, Effect, differences};
 pub use effective::{effective, written};
@@ -121,8 +125,8 @@ pub struct Config {
     pub loopback_congestion: LoopbackCongestion,
     /// Sessions at once, over all workers.
     pub max_connections: Option<u32>,
-    /// One log line per session at its end.
-    pub access_log: bool,
+    /// Lines about sessions; `None`: there are none.
+    pub access_log: Option<AccessLog>,
     /// Bulk halves are spliced in the kernel; off: every byte is copied.
     pub splice: bool,
     /// Milliseconds for which sessions may go on when ringway is told to end.

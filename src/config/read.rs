@@ -19,6 +19,7 @@ use super::limits::{
     TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT, WORKER_COUNT,
 };
 use super::problem::{Place, Report, suggestion};
+use super::read_access_log::access_log;
 use super::read_health;
 use super::tree::{Fields, Node, list, number, texts, word};
 use super::{Balance, EngineChoice, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
@@ -86,7 +87,10 @@ pub(super) fn file(node: &Node, report: &mut Report) -> Option<File> {
         .and_then(|(node, place)| word(node, &place, LOOPBACK_CONGESTION, report))
         .unwrap_or_default();
     let max_connections = switched(&mut fields, "max_connections", MAX_CONNECTIONS, report);
-    let access_log = fields.flag("access_log", true, report);
+    let access_log = fields
+        .take("access_log")
+        .map(|(node, place)| access_log(node, place, report))
+        .unwrap_or_default();
     let splice = fields.flag("splice", true, report);
     let drain_timeout_ms = fields.whole("drain_timeout_ms", DRAIN_TIMEOUT_MS, report);
     let drain_window_ms = fields.whole("drain_window_ms", DRAIN_WINDOW_MS, report);

@@ -183,7 +183,8 @@ fn full_json_is_at_its_defaults() {
             };
             let example = match key.as_str() {
                 // Shown by example; nothing but an example can show their own keys.
-                "routes"
+                "access_log"
+                | "routes"
                 | "accept_proxy"
                 | "max_connections_per_source"
                 | "sticky"

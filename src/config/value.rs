@@ -127,6 +127,11 @@ fn missing_port_hint(written: &str) -> String {
     }
 }
 
+/// Where a daemon of this host listens.
+pub(super) fn socket_path(written: &str) -> Result<PathBuf, String> {
+    unix_path(written.strip_prefix("unix:").unwrap_or(written))
+}
+
 fn unix_path(path: &str) -> Result<PathBuf, String> {
     let length = path.len();
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {

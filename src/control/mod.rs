@@ -7,6 +7,7 @@
 pub mod admin;
 mod health;
 pub mod inquiries;
+mod lines;
 mod mail;
 mod notices;
 mod reloading;
@@ -15,6 +16,8 @@ mod watchdog;
 
 use std::future::pending;
 use std::io;
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -25,7 +28,6 @@ use tokio::signal::unix::{SignalKind, signal as on_signal};
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
-use crate::log::{self, Batch};
 use crate::supervisor::{Endpoint, Supervisor};
 use crate::sys::choice::EngineKind;
 use crate::sys::clock;
@@ -40,44 +42,54 @@ use mail::Mail;
 use notices::Notices;
 use reloading::Reloading;
 
+pub(crate) use lines::{Lines, Target};
+
 /// Seconds between sweeps of the learned keys.
 const SWEEP_S: u64 = 5;
 
 /// Serves until every worker has ended, one of them has failed, or everything is to end at once.
-/// `mailbox` is rung when `records` has something, and when a worker ends.
-pub(crate) fn run(
-    supervisor: &mut Supervisor,
-    records: &Receiver<Batch>,
-    mailbox: Mailbox,
-) -> io::Result<()> {
+/// `mailbox` is rung when there is something to write, and when a worker ends.
+pub(crate) fn run(supervisor: &mut Supervisor, mailbox: Mailbox) -> io::Result<()> {
     let shared = supervisor.shared().clone();
     let (engine, orders) = (supervisor.engine(), supervisor.orders());
     let service = supervisor.service().clone();
     let (inquiries, answers) = Inquiries::new(orders.clone());
-    let incoming = Incoming { records, inquiries: &inquiries, answers: &answers };
+    let lines = Rc::clone(supervisor.lines());
+    let incoming = Incoming { lines: &lines, inquiries: &inquiries, answers: &answers };
     let notices = Arc::new(Notices::new(shared.clock));
     let (to_commands, commands) = mpsc::channel(admin::COMMANDS_MAX);
     let desk = desk(supervisor, &notices, &inquiries, to_commands);
     let mut endpoint = supervisor.take_admin();
     let serve = async {
         let mail = Mail::open(mailbox, engine)?;
+        let mut writing = pin!(lines.write(engine));
         // Signals that come from here on wait until they are listened to.
         service.ready(&shared);
-        tokio::select! {
+        let result = tokio::select! {
             result = obey(supervisor, commands) => result,
             result = take_in(&shared, &incoming, mail) => result,
             () = sweep(&shared) => Ok(()),
             () = shortages::tell(&shared) => Ok(()),
+            () = lines.tell_losses() => Ok(()),
             () = health::keep(&shared, orders.clone(), &notices) => Ok(()),
             () = watchdog::tell_status(&service, &shared) => Ok(()),
             () = watchdog::show_life(&service, orders) => Ok(()),
             result = answer(endpoint.as_mut(), desk) => result,
-        }
+            () = &mut writing => Ok(()),
+        };
+        lines.settle(writing).await;
+        result
     };
     match engine {
         EngineKind::IoUring => tokio_uring::start(serve),
         // tokio-uring panics where it gets no ring.
-        EngineKind::Epoll => Builder::new_current_thread().enable_all().build()?.block_on(serve),
+        EngineKind::Epoll => {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let result = runtime.block_on(serve);
+            // A thread that still waits for somebody to read is not waited for.
+            runtime.shutdown_background();
+            result
+        }
     }
 }
 
@@ -110,8 +122,8 @@ async fn answer(endpoint: Option<&mut Endpoint>, desk: Arc<Desk>) -> io::Result<
     }
 }
 
-/// SIGTERM drains, a second one and SIGINT end everything at once, SIGHUP reloads; and what comes
-/// by the admin endpoint.
+/// SIGTERM drains, a second one and SIGINT end everything at once, SIGHUP reloads, SIGUSR1 opens
+/// the file of the access log again; and what comes by the admin endpoint.
 async fn obey(
     supervisor: &mut Supervisor,
     mut commands: mpsc::Receiver<Command>,
@@ -119,6 +131,7 @@ async fn obey(
     let mut terminate = on_signal(SignalKind::terminate())?;
     let mut interrupt = on_signal(SignalKind::interrupt())?;
     let mut hang_up = on_signal(SignalKind::hangup())?;
+    let mut renamed = on_signal(SignalKind::user_defined1())?;
     signal::let_through()?;
     let mut reloading = Reloading::default();
     loop {
@@ -135,6 +148,7 @@ async fn obey(
                 info!(signal = "SIGHUP", "reloading");
                 reloading.ask(supervisor, None);
             }
+            _ = renamed.recv() => supervisor.lines().reopen(),
             Some(command) = commands.recv() => match command {
                 // Who asked may have gone.
                 Command::Change { ask, answer } => drop(answer.send(supervisor.change(&ask))),
@@ -158,7 +172,7 @@ async fn has_left(supervisor: &Supervisor) {
 
 /// What workers send.
 struct Incoming<'i> {
-    records: &'i Receiver<Batch>,
+    lines: &'i Lines,
     inquiries: &'i Inquiries,
     answers: &'i Receiver<Answer>,
 }
@@ -166,7 +180,7 @@ struct Incoming<'i> {
 async fn take_in(shared: &Shared, incoming: &Incoming<'_>, mut mail: Mail) -> io::Result<()> {
     loop {
         mail.rung().await?;
-        log::all_of(incoming.records);
+        incoming.lines.wake();
         incoming.inquiries.hand_on(incoming.answers);
         let has_failed = shared.failed.load(Ordering::Acquire);
         if has_failed || shared.running.load(Ordering::Acquire) == 0 {

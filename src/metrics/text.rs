@@ -143,6 +143,9 @@ fn process(page: &mut Page<'_>, shared: &Shared, edition: &Edition, now: Moment)
     let help = "Workers that have not ended";
     let running = shared.running.load(Ordering::Relaxed);
     page.gauge(("workers", None), help, [([], running)])?;
+    let help = "Log lines that were lost on their way out: unread, the disk full, the daemon gone";
+    let unwritten = shared.unwritten.load(Ordering::Relaxed);
+    page.counter(("lines_lost", None), help, [([], unwritten)])?;
     let help = "Sessions that all listeners together may have, if that is limited";
     let max = edition.config.max_connections;
     page.gauge(("sessions_max", None), help, max.map(|max| ([], max)))

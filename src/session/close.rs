@@ -110,6 +110,40 @@ impl CloseReason {
         }
     }
 
+    /// Something went wrong, whoever is to blame; not what clients do every day (they finish, they
+    /// leave, they vanish), nor what the configuration wants.
+    pub const fn is_error(self) -> bool {
+        match self {
+            Self::ClientClosed
+            | Self::ServerClosed
+            | Self::ClientReset
+            | Self::ClientLost
+            | Self::Idle
+            | Self::HalfClosed
+            | Self::MaxAge
+            | Self::ClientSilent
+            | Self::Denied
+            | Self::SourceLimit
+            | Self::Killed
+            | Self::Stopped => false,
+            Self::ServerReset
+            | Self::ServerLost
+            | Self::Failed
+            | Self::HeadIncomplete
+            | Self::HeadLate
+            | Self::HeadTooLarge
+            | Self::HeadMalformed
+            | Self::HelloMalformed
+            | Self::ProxyMalformed
+            | Self::ServerDown
+            | Self::ConnectFailed
+            | Self::KeyLost
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Exhausted => true,
+        }
+    }
+
     /// The word in logs.
     pub const fn as_str(self) -> &'static str {
         match self {

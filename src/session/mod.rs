@@ -329,6 +329,11 @@ impl About {
         }
     }
 
+    /// What may be told of it, without what only a session itself can hold.
+    pub fn copy(&self) -> Self {
+        Self { learned: None, host: self.host.clone(), ..*self }
+    }
+
     fn listener<'c>(&self, config: &'c Config) -> &'c Listener {
         &config.listeners[self.listener as usize]
     }

@@ -9,8 +9,9 @@ use std::sync::atomic::Ordering;
 
 use tracing::{error, info, warn};
 
-use super::{Again, Ask, Changes, Denied, Failed, Supervisor, lookup, rights};
+use super::{Again, Ask, Changes, Denied, Failed, Supervisor, lookup, open_log, rights};
 use crate::config::{Config, Problems};
+use crate::control::Target;
 use crate::edition::Edition;
 use crate::pool::ServerSpec;
 use crate::sys::clock;
@@ -20,6 +21,9 @@ use crate::worker::{Order, Reload};
 pub(crate) struct Prepared {
     config: Config,
     servers: Vec<Vec<ServerSpec>>,
+    /// Where the access log goes from then on; `None`: where it does, also where new sessions are
+    /// no longer logged.
+    target: Option<Target>,
 }
 
 /// What speaks against a reload.
@@ -37,7 +41,7 @@ pub(crate) struct Changed {
 }
 
 impl Prepared {
-    /// Reads and looks up, which may take its time.
+    /// Reads, looks up and opens the access log, which may take its time.
     pub(crate) fn new(again: &Again) -> Result<Self, Refused> {
         let checked = again(None).map_err(Refused::Problems)?;
         for warning in &checked.warnings {
@@ -45,7 +49,9 @@ impl Prepared {
         }
         let config = checked.config;
         let servers = lookup::look_up(&config).map_err(Refused::Failures)?;
-        Ok(Self { config, servers })
+        let target = open_log(&config).map_err(|failed| Refused::Failures(vec![failed]))?;
+        let target = config.access_log.is_some().then_some(target);
+        Ok(Self { config, servers, target })
     }
 }
 
@@ -86,7 +92,8 @@ impl Supervisor {
         let before = self.shared.edition();
         let mut changes = self.changes.clone();
         changes.take(&before.config, &self.servers, ask)?;
-        let prepared = Prepared { config: before.config.clone(), servers: self.servers.clone() };
+        let (config, servers) = (before.config.clone(), self.servers.clone());
+        let prepared = Prepared { config, servers, target: None };
         // Everything it listens on is bound already.
         let failed = |failed: Vec<Failed>| Refused::Failures(failed).denied();
         let edition = self.put_in_force(prepared, changes).map_err(failed)?;
@@ -122,12 +129,15 @@ impl Supervisor {
         prepared: Prepared,
         changes: Changes,
     ) -> Result<Arc<Edition>, Vec<Failed>> {
-        let Prepared { config, servers } = prepared;
+        let Prepared { config, servers, target } = prepared;
         let before = self.shared.edition();
         let plan = self.listeners.plan(&config, self.workers.len())?;
         let now_ms = self.shared.clock.now_ms();
         let (placements, arriving) = self.listeners.adopt(plan, &config, now_ms);
         self.listeners.announce(&arriving);
+        if let Some(target) = target {
+            self.lines.redirect(target);
+        }
         let known = self.peers.len();
         let specs = changes.apply(&config, &servers);
         let (seed, workers, peers) = (clock::seed(), self.workers.len(), &mut self.peers);

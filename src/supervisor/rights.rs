@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 use super::{Failed, failed};
-use crate::config::{Address, Bind, Config};
+use crate::config::{Address, Bind, Config, LogTo};
 use crate::sys::choice::EngineKind;
 use crate::sys::confine::Sandbox;
 use crate::sys::privileges;
@@ -44,7 +44,15 @@ pub(super) fn sandbox(config: &Config, file: Option<&Path>) -> Result<Sandbox, F
             Address::Tcp(_) => None,
         })
         .collect();
-    Sandbox::new(&readable, &sockets).map_err(failed("sandbox"))
+    let logs: Vec<_> = config.access_log.iter().filter_map(|log| log_place(&log.to)).collect();
+    Sandbox::new(&readable, &sockets, &logs).map_err(failed("sandbox"))
+}
+
+/// Where the file of the access log is made anew after somebody has renamed it. Nobody renames what
+/// is no regular file, such as a terminal or a pipe.
+fn log_place(to: &LogTo) -> Option<PathBuf> {
+    let LogTo::File(path) = to else { return None };
+    if path.is_file() { folder(path) } else { Some(path.clone()) }
 }
 
 fn folder(file: &Path) -> Option<PathBuf> {

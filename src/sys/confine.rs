@@ -63,12 +63,13 @@ impl Sandbox {
     }
 
     /// From now on this thread and those it starts read files in the folders `readable` and what
-    /// names need, and make and remove sockets in the folders `sockets`; nothing else.
+    /// names need, make and remove sockets in the folders `sockets`, and make files and write to
+    /// them in `logs`, which may be files themselves; nothing else.
     ///
     /// # Errors
     /// The kernel offers Landlock and refuses what is asked of it.
-    pub fn new(readable: &[PathBuf], sockets: &[PathBuf]) -> io::Result<Self> {
-        let landlock = close_files(readable, sockets).map_err(io::Error::other)?;
+    pub fn new(readable: &[PathBuf], sockets: &[PathBuf], logs: &[PathBuf]) -> io::Result<Self> {
+        let landlock = close_files(readable, sockets, logs).map_err(io::Error::other)?;
         Ok(Self { is_on: true, landlock, seccomp: seccomp::is_available() })
     }
 
@@ -110,7 +111,11 @@ impl fmt::Display for Landlock {
     }
 }
 
-fn close_files(readable: &[PathBuf], sockets: &[PathBuf]) -> Result<Landlock, RulesetError> {
+fn close_files(
+    readable: &[PathBuf],
+    sockets: &[PathBuf],
+    logs: &[PathBuf],
+) -> Result<Landlock, RulesetError> {
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     // A socket that was left behind is removed before its path is taken, and at the end.
     let own = AccessFs::MakeSock | AccessFs::RemoveFile;
@@ -121,6 +126,7 @@ fn close_files(readable: &[PathBuf], sockets: &[PathBuf]) -> Result<Landlock, Ru
         .create()?
         .add_rules(path_beneath_rules(readable, read))?
         .add_rules(path_beneath_rules(sockets, own))?
+        .add_rules(path_beneath_rules(logs, AccessFs::MakeReg | AccessFs::WriteFile))?
         .restrict_self()?;
     Ok(match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _) => Landlock::Missing,
@@ -142,7 +148,7 @@ mod tests {
     ) -> T {
         let (readable, sockets) = (vec![readable.to_owned()], vec![sockets.to_owned()]);
         let confined = std::thread::spawn(move || {
-            let sandbox = Sandbox::new(&readable, &sockets).unwrap();
+            let sandbox = Sandbox::new(&readable, &sockets, &[]).unwrap();
             assert!(matches!(sandbox.landlock, Landlock::Abi(_)), "needs Landlock: {sandbox:?}");
             what()
         });

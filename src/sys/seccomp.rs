@@ -145,6 +145,8 @@ const CONTROLLING: &[c_long] = &[
 enum Must {
     Be(c_int),
     HaveNoneOf(c_int),
+    /// Of the first bits, the second and no others.
+    HaveOf(c_int, c_int),
     BeThisProcess,
     BeNull,
 }
@@ -196,7 +198,8 @@ const NOT_A_STREAM: c_int = !(libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SO
 const WAYS_OF_CONTROL: &[Conditional] = &[
     // Threads, but no namespaces.
     (SYS_clone, &[&[(0, Must::HaveNoneOf(NAMESPACES))]]),
-    (SYS_openat, &[&[(2, Must::HaveNoneOf(WRITING))]]),
+    // Reading, and appending to the access log where Landlock lets it.
+    (SYS_openat, &[&[(2, Must::HaveNoneOf(WRITING))], &[(2, Must::HaveOf(WRITING, APPENDING))]]),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_open, &[&[(1, Must::HaveNoneOf(WRITING))]]),
     (SYS_prctl, &[&[(0, Must::Be(libc::PR_SET_NAME))]]),
@@ -216,6 +219,8 @@ const WAYS_OF_CONTROL: &[Conditional] = &[
 
 const WRITING: c_int =
     libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND;
+
+const APPENDING: c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND;
 
 const NAMESPACES: c_int = libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWIPC
@@ -284,6 +289,9 @@ fn conditions(way: &[(u8, Must)]) -> Result<Vec<SeccompCondition>, BackendError>
                 Must::Be(value) => (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, int(value)),
                 Must::HaveNoneOf(bits) => {
                     (SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(int(bits)), 0)
+                }
+                Must::HaveOf(bits, those) => {
+                    (SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(int(bits)), int(those))
                 }
                 Must::BeThisProcess => {
                     let process = u64::from(std::process::id());

@@ -22,11 +22,11 @@ pub fn block_all() -> io::Result<()> {
 
 /// What the control thread is told by: until it listens, they would end the process.
 fn orders() -> SigSet {
-    let orders = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    let orders = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
     orders.into_iter().collect()
 }
 
-/// Has SIGTERM, SIGINT and SIGHUP wait until [`let_through`].
+/// Has SIGTERM, SIGINT, SIGHUP and SIGUSR1 wait until [`let_through`].
 pub fn hold_back() -> io::Result<()> {
     Ok(pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&orders()), None)?)
 }

@@ -1,7 +1,7 @@
 //! What all workers and the control thread share: what happened, and what the time is.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::edition::Edition;
@@ -23,6 +23,8 @@ pub struct Shared {
     pub uses: Uses,
     /// What happened, by worker.
     pub counters: Vec<Counters>,
+    /// Log lines that were lost on their way out, which workers have handed over.
+    pub unwritten: AtomicU64,
     /// Workers are told of each edition by an order; this is for everybody else.
     in_force: Mutex<Arc<Edition>>,
 }
@@ -37,8 +39,15 @@ impl Shared {
             clock: Clock::new(),
             uses: Uses::default(),
             counters: (0..workers).map(|_| Counters::default()).collect(),
+            unwritten: AtomicU64::new(0),
             in_force: Mutex::new(edition),
         }
+    }
+
+    /// Log lines lost so far, wherever that was.
+    pub fn unlogged(&self) -> u64 {
+        let by_workers: u64 = self.counters.iter().map(Counters::unlogged).sum();
+        by_workers + self.unwritten.load(Ordering::Relaxed)
     }
 
     /// What new sessions are made under.

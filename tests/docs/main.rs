@@ -193,23 +193,34 @@ fn every_make_target_that_is_named_is_there() {
 
 #[test]
 fn the_table_of_close_reasons_is_whole_and_in_order() {
-    let rows = table(&read("README.md"), "Reason");
+    let rows = table(&read("docs/logs.md"), "Reason");
     let written: Vec<_> = rows.iter().map(|row| code(&row[0])).collect();
     assert_eq!(written, CloseReason::ALL.map(CloseReason::as_str));
 }
 
 #[test]
+fn the_reasons_that_are_errors_are_listed() {
+    let readme = read("docs/logs.md");
+    let (_, rest) = readme.split_once("Logged whatever `sample_one_in` says:").expect("a list");
+    let (list, _) = rest.split_once('.').expect("its end");
+    let list = list.replace('\n', " ");
+    let written: Vec<_> = list.split(", ").map(|word| code(word.trim())).collect();
+    let errors = CloseReason::ALL.into_iter().filter(|reason| reason.is_error());
+    assert_eq!(written, errors.map(CloseReason::as_str).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_fields_of_a_log_line_are_those_of_the_example() {
-    let readme = read("README.md");
+    let readme = read("docs/logs.md");
     let example = readme.lines().find(|line| line.contains("INFO session")).expect("an example");
     let example = example.split_whitespace().filter_map(|word| word.split_once('='));
     let example: BTreeSet<_> = example.map(|(field, _)| field).collect();
     let rows = table(&readme, "Field");
     let written: BTreeSet<_> = rows.iter().flat_map(|row| row[0].split(", ")).map(code).collect();
     assert_eq!(written, example);
-    let source = read("src/log.rs");
+    let source = read("src/log/line.rs");
     for field in written {
-        assert!(source.contains(field), "src/log.rs writes no {field}");
+        assert!(source.contains(field), "src/log/line.rs writes no {field}");
     }
 }
 

@@ -22,7 +22,7 @@ const SEE: [(&str, &str); 23] = [
     ("loopback_congestion", "[tuning](tuning.md#loopback)"),
     ("engine", "[requirements](../README.md#requirements)"),
     ("max_connections", "[at the limits](limits.md)"),
-    ("access_log", "[logs](../README.md#logs)"),
+    ("access_log", "[logs](logs.md)"),
     ("drain_timeout_ms", "[stopping](reload.md)"),
     ("user", "[security](security.md)"),
     ("sandbox", "[security](security.md)"),

@@ -272,6 +272,7 @@ fn a_reload_says_its_edition_or_all_that_is_wrong() {
     let lb = Ringway::configured(&file(&json!([server.address()]))).start();
     let admin = lb.admin();
     assert_eq!(admin.must("POST", "/v1/reload", &Value::Null), json!({"edition": 2}));
+    lb.wait_for_line("INFO reloaded ", "edition=2");
     assert!(!lb.reload_text(r#"{"listeners": [], "wrokers": 1}"#));
     let (status, answer) = admin.ask("POST", "/v1/reload", &json!({}));
     assert_eq!(status, 409);

@@ -20,6 +20,7 @@ mod drain;
 mod engine;
 mod health;
 mod limits;
+mod logs;
 mod nginx;
 mod one_request;
 mod operation;

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 
-use ringway::log::Batch;
+use ringway::log::{Batch, Entry};
 use ringway::pool::Pool;
 use ringway::random::Random;
 use ringway::session::CloseReason;
@@ -167,7 +167,8 @@ impl Simulation {
         proof::check(world);
         for batch in self.records.try_iter() {
             self.tallies.add(&batch);
-            for record in &batch.records {
+            for entry in &batch.entries {
+                let Entry::Ended(record) = entry else { continue };
                 records::check(record, &batch.edition, world);
             }
         }

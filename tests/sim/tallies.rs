@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringway::edition::Edition;
-use ringway::log::{Batch, Record};
+use ringway::log::{Batch, Entry, Record};
 use ringway::session::CloseReason;
 use ringway::sys::PeerId;
 
@@ -36,7 +36,8 @@ pub(crate) struct Tallies {
 impl Tallies {
     pub(crate) fn add(&mut self, batch: &Batch) {
         let edition = batch.edition.number;
-        for record in &batch.records {
+        for entry in &batch.entries {
+            let Entry::Ended(record) = entry else { continue };
             let about = &record.about;
             self.listeners.entry((edition, about.listener)).or_default().add(record);
             if let Some(pool) = about.pool {

@@ -4,6 +4,7 @@
 //! Reports everything that is wrong and goes on with a stand-in; a [`Config`] comes out only when
 //! there was nothing to report. Binds nothing, looks nothing up.
 
+mod access_log;
 mod health;
 mod listeners;
 mod pools;
@@ -43,7 +44,7 @@ pub(super) fn resolve(file: &File, report: &mut Report) -> Config {
         engine: file.engine,
         loopback_congestion: file.loopback_congestion,
         max_connections: file.max_connections.clone().into(),
-        access_log: file.access_log,
+        access_log: access_log::resolve(&file.access_log, &root.key("access_log"), report),
         splice: file.splice,
         drain_timeout_ms: file.drain_timeout_ms,
         drain_window_ms: file.drain_window_ms,

@@ -341,7 +341,7 @@ pub fn status(shared: &Shared, facts: &Facts, log_level: &str) -> Status {
         closed,
         bytes_up_total: bytes_up,
         bytes_down_total: bytes_down,
-        unlogged_total: total(&Counters::unlogged),
+        unlogged_total: shared.unlogged(),
         log_level: log_level.to_owned(),
         changes: edition.changes.len(),
     }

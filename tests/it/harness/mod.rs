@@ -23,7 +23,7 @@ pub(crate) use network::{alone, behind, ip};
 pub(crate) use peer::{Connecting, Peer};
 pub(crate) use process::Process;
 pub(crate) use real::{json_line, node_script, port_of, python_script};
-pub(crate) use ringway::{Ringway, Setup, program};
+pub(crate) use ringway::{Ringway, Setup, engine_flags, program};
 pub(crate) use server::{Server, Serving, closed_port, free_port, free_ports};
 pub(crate) use stream::Numbers;
 
