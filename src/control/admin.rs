@@ -168,8 +168,7 @@ where
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(HEAD_TIMEOUT_MS))
-        .max_buf_size(HEAD_MAX_BYTES)
-        .half_close(true);
+        .max_buf_size(HEAD_MAX_BYTES);
     // A client that went away, or is no HTTP: nobody is left to tell.
     let _ = http.serve_connection(TokioIo::new(Stream::new(stream)), service).await;
 }

@@ -94,7 +94,7 @@ fn a_unix_socket_is_for_user_and_group_and_names_who_asks() {
     assert_eq!(response.status, 200, "no browser comes this way");
     admin.must("PATCH", &path(&server.address()), &json!({"weight": 2}));
     let who = format!("by=\"unix uid={} pid={}\"", nix::unistd::geteuid(), std::process::id());
-    assert!(lb.said(&who), "{:?}", lb.log());
+    lb.wait_for_line("changed", &who);
     lb.stop();
     assert!(!socket.exists(), "it is removed at the end");
 }
@@ -152,6 +152,30 @@ fn heads_and_bodies_are_bounded() {
     last.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     drop(idle);
     assert_eq!(last.response().text(), "ok\n");
+}
+
+#[test]
+fn who_waits_and_goes_away_gives_up_the_place() {
+    let server = named("one");
+    let lb = Ringway::configured(&file(&json!([server.address()]))).start();
+    let admin = lb.admin();
+    let mut client = lb.client();
+    client.send(b"?");
+    client.expect("one");
+    let body = json!({"state": "drain", "wait_ms": 3_600_000}).to_string();
+    let head = format!(
+        "PATCH {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        path(&server.address()),
+        body.len()
+    );
+    let mut waiting: Vec<Peer> = (0..64).map(|_| admin.connect()).collect();
+    waiting.iter_mut().for_each(|peer| peer.send(&head));
+    eventually("all wait", || (lb.lines("INFO changed") == 64).then_some(()));
+    drop(waiting);
+    assert_eq!(admin.get("/v1/status")["sessions_live"], 1);
+    client.send(b"?");
+    client.expect("one");
 }
 
 #[test]

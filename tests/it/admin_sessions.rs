@@ -22,12 +22,14 @@ fn live_sessions_are_listed_by_what_they_have_in_common() {
     let [one, two] = servers.each_ref().map(crate::harness::Serving::address);
     let lb = Ringway::configured(&file(&json!([one, two]))).start();
     let admin = lb.admin();
-    let mut clients: Vec<Peer> = (0..4).map(|_| lb.client()).collect();
-    clients.extend((0..2).map(|_| Peer::connect_from("127.0.0.9", lb.address())));
-    clients.iter_mut().for_each(|client| client.send(b"?"));
-    clients.iter_mut().for_each(|client| {
-        std::io::Read::read_exact(client, &mut [0; 3]).expect("a name");
-    });
+    let mut clients: Vec<Peer> = Vec::new();
+    for from in [["127.0.0.1"; 4].as_slice(), &["127.0.0.9"; 2]].concat() {
+        let mut client = Peer::connect_from(from, lb.address());
+        client.send(b"?");
+        // One after the other, so that they take turns.
+        std::io::Read::read_exact(&mut client, &mut [0; 3]).expect("a name");
+        clients.push(client);
+    }
     let rows = [
         ("", 6),
         ("?client=127.0.0.1", 4),
@@ -87,7 +89,7 @@ fn one_session_is_killed_and_no_other() {
     let (status, text) = admin.refused("DELETE", &one, &Value::Null);
     assert_eq!((status, text), (404, format!("there is no session {id} any more")));
     assert_eq!(admin.refused("GET", "/v1/sessions/x", &Value::Null).0, 400);
-    assert!(lb.said(&format!("session={id}")) && lb.said("by=\"127.0.0.1:"), "it is logged");
+    lb.wait_for_line("killed by=\"127.0.0.1:", &format!("session={id}"));
 }
 
 #[test]
@@ -183,7 +185,8 @@ fn why_says_where_a_connection_then_goes() {
     let handshake = "/socket.io/?EIO=4&transport=polling";
     for _ in 0..4 {
         let why = admin.get("/v1/why?host=a.example.com");
-        assert_eq!(admin.get("/v1/why?host=a.example.com"), why, "asking changes nothing");
+        let again = admin.get("/v1/why?host=a.example.com");
+        assert_eq!(again["server"], why["server"], "asking changes nothing");
         assert_eq!((&why["pool"], &why["route"]), (&json!("site"), &json!("*.example.com")));
         assert_eq!((&why["key"]["kind"], &why["how"]), (&json!("handshake"), &json!("balanced")));
         let text = lb.get(handshake, &["Host: a.example.com"]).text();
