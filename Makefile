@@ -146,6 +146,7 @@ install: manual ## program, manual, completions, units and examples; builds only
 		$(PLACED) packaging/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit; \
 	done
 	install -D -m 644 packaging/ringway.sysusers $(DESTDIR)$(SYSUSERSDIR)/ringway.conf
+	install -D -m 644 packaging/ringway.logrotate $(DESTDIR)$(SYSCONFDIR)/logrotate.d/ringway
 	install -m 644 configs/*.json $(DESTDIR)$(DOCDIR)/examples/
 	install -m 644 packaging/ringway.sysctl $(DESTDIR)$(DOCDIR)/examples/sysctl.conf
 	install -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
@@ -158,7 +159,8 @@ uninstall: ## takes away what `make install` has put there; a changed configurat
 		$(DESTDIR)$(MANDIR)/man1/ringway-*.1 $(DESTDIR)$(MANDIR)/man5/ringway.json.5 \
 		$(DESTDIR)$(BASHDIR)/ringway $(DESTDIR)$(ZSHDIR)/_ringway \
 		$(DESTDIR)$(FISHDIR)/ringway.fish $(DESTDIR)$(UNITDIR)/ringway.service \
-		$(DESTDIR)$(UNITDIR)/ringway.socket $(DESTDIR)$(SYSUSERSDIR)/ringway.conf
+		$(DESTDIR)$(UNITDIR)/ringway.socket $(DESTDIR)$(SYSUSERSDIR)/ringway.conf \
+		$(DESTDIR)$(SYSCONFDIR)/logrotate.d/ringway
 	rm -rf $(DESTDIR)$(DOCDIR)
 	if cmp -s packaging/ringway.json $(DESTDIR)$(SYSCONFDIR)/ringway/ringway.json; then \
 		rm $(DESTDIR)$(SYSCONFDIR)/ringway/ringway.json; \

@@ -57,6 +57,7 @@ fn everything_is_installed_under_its_prefix_and_taken_away_again() {
     let share = "/opt/lb/share";
     let mut expected: BTreeSet<String> = [
         "/opt/lb/bin/ringway",
+        "/opt/lb/etc/logrotate.d/ringway",
         "/opt/lb/etc/ringway/ringway.json",
         "/opt/lb/lib/systemd/system/ringway.service",
         "/opt/lb/lib/systemd/system/ringway.socket",

@@ -115,7 +115,9 @@ admin=/run/ringway/admin.sock
 [ "$(curl --silent --unix-socket $admin http://ringway/readyz)" = ready ] || fail "no admin API"
 [ "$(stat --format '%U %G %a' $admin)" = "ringway ringway 660" ] || fail "anybody is its admin"
 ringway check /etc/ringway/ringway.json | grep -q '^ok: ' || fail "the example is wrong"
-man --path ringway-run ringway.json >/dev/null || fail "no manual"
+# Images for containers may leave out what nobody reads there (dpkg.cfg(5)).
+grep -qrs '^path-exclude.*/man' /etc/dpkg/dpkg.cfg.d || man --path ringway-run ringway.json >/dev/null ||
+    fail "no manual"
 
 # A wrong file never reaches it; a right one does, with a low port.
 file=/etc/ringway/ringway.json
@@ -129,6 +131,22 @@ systemctl reload ringway.service
 eventually is_503 http://127.0.0.1/
 pid=$(property MainPID)
 [ "$(property ActiveState)" = active ] || fail "not active after a reload"
+
+# Its access log is rotated, and goes on in a new file.
+logs=/var/log/ringway
+log='"access_log": {"to": "/var/log/ringway/access.log"}, "listeners"'
+sed "s|\"listeners\"|$log|; s|unix:/run/ringway/example.sock|127.0.0.1:80|" /package/example.json >$file
+systemctl restart ringway.service
+has_lines() { [ -s "$1" ]; }
+is_503 http://127.0.0.1/
+eventually has_lines $logs/access.log
+logrotate --force --state /package/rotated /etc/logrotate.d/ringway
+has_lines $logs/access.log.1 || fail "not rotated"
+eventually test -e $logs/access.log
+is_503 http://127.0.0.1/
+eventually has_lines $logs/access.log
+[ "$(stat --format '%U %a' $logs)" = "ringway 750" ] || fail "its logs are open to all"
+pid=$(property MainPID)
 
 # systemd starts it anew when it hangs.
 mkdir -p /run/systemd/system/ringway.service.d

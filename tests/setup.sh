@@ -25,6 +25,7 @@ need python3 python3
 need systemd-socket-activate systemd
 need man man-db
 need pgrep procps
+need logrotate logrotate
 need bash bash
 need zsh zsh
 need fish fish
