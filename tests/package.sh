@@ -99,6 +99,9 @@ status() { curl --silent --max-time 10 --output /dev/null --write-out '%{http_co
 is_503() { [ "$(status "$@")" = 503 ]; }
 
 everything >/package/before
+# It is started more often here than systemd has patience for (StartLimitBurst=).
+mkdir -p /run/systemd/system/ringway.service.d
+printf '[Unit]\nStartLimitIntervalSec=0\n' >/run/systemd/system/ringway.service.d/often.conf
 dpkg --install /package/package.deb >/dev/null
 
 # It runs, as its user, confined, on io_uring, and has said so to systemd.
@@ -149,7 +152,6 @@ eventually has_lines $logs/access.log
 pid=$(property MainPID)
 
 # systemd starts it anew when it hangs.
-mkdir -p /run/systemd/system/ringway.service.d
 printf '[Service]\nWatchdogSec=2s\n' >/run/systemd/system/ringway.service.d/watchdog.conf
 systemctl daemon-reload
 systemctl restart ringway.service
@@ -159,6 +161,8 @@ kill -STOP "$pid"
 is_another() { [ "$(property MainPID)" != "$pid" ] && [ "$(property ActiveState)" = active ]; }
 eventually is_another
 eventually is_503 http://127.0.0.1/
+rm /run/systemd/system/ringway.service.d/watchdog.conf
+systemctl daemon-reload
 
 # With its socket, clients are never refused, even when it restarts.
 sed 's|unix:/run/ringway/example.sock|systemd:web|' /package/example.json >$file
@@ -171,7 +175,6 @@ wait
 is_503 'http://[::1]/' || fail "not on IPv6"
 
 # The configuration stays until the package is purged, and then nothing does.
-rm -rf /run/systemd/system/ringway.service.d
 dpkg --remove ringway >/dev/null
 [ -e $file ] || fail "the configuration went with the package"
 [ ! -e /usr/bin/ringway ] || fail "the program is still there"
