@@ -34,4 +34,7 @@ pub mod metrics;
 pub mod control;
 pub mod supervisor;
 
+pub mod ctl;
+pub mod top;
+
 pub mod demo;

@@ -29,6 +29,8 @@ fn main() -> ExitCode {
             warn(&c);
             print(&summary(&c.config));
         }),
+        Command::Top(top) => return ExitCode::from(ringway::top::run(&top) as u8),
+        Command::Ctl(ctl) => return ExitCode::from(ringway::ctl::run(&ctl) as u8),
         Command::Schema => {
             print(&config::schema());
             Ok(())

@@ -4,6 +4,7 @@
 //! the place of a problem. Starts nothing and prints nothing.
 
 mod check;
+mod ctl;
 mod flags;
 mod keys;
 mod manual;
@@ -17,6 +18,9 @@ use crate::config::{
     self, Address, Admin, Checked, EngineChoice, LogFormat, LogTo, Problem, Problems,
 };
 pub use check::summary;
+pub use ctl::{
+    Add, Ask, Ctl, Endpoint, Filter, Keys, Kill, Leave, Pages, Sessions, Top, Wait, Which, Why,
+};
 pub use manual::{Generated, files as manual};
 
 /// A TCP load balancer for WebSockets, Socket.IO and any other long-lived connection
@@ -78,6 +82,10 @@ pub enum Command {
     Demo(Demo),
     /// Say everything that is wrong with a configuration; binds and connects nothing
     Check(Check),
+    /// Ask a ringway that runs, or tell it what to do
+    Ctl(Ctl),
+    /// Watch a ringway that runs, and its servers, workers and sessions
+    Top(Top),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Write man pages and shell completions to a folder, as `make install` does
@@ -319,6 +327,18 @@ impl From<Format> for LogFormat {
         match format {
             Format::Text => Self::Text,
             Format::Json => Self::Json,
+        }
+    }
+}
+
+impl Level {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
         }
     }
 }

@@ -173,6 +173,40 @@ fn spans(document: &str) -> Vec<String> {
 }
 
 #[test]
+fn every_command_and_flag_of_ctl_and_top_is_in_its_page() {
+    let page = read("docs/ctl.md");
+    let cli = Cli::command();
+    let ctl = cli.find_subcommand("ctl").expect("there is `ctl`");
+    let rows = table(&page, "Command of `ctl`");
+    let lines = rows.iter().map(|row| code(&row[0]));
+    for line in lines.clone() {
+        let parsed = Cli::try_parse_from(["ringway", "ctl"].into_iter().chain(line.split(' ')));
+        parsed.unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+    let written: Vec<_> = lines.filter_map(|line| line.split(' ').next()).collect();
+    let known: Vec<_> = ctl.get_subcommands().map(clap::Command::get_name).collect();
+    assert_eq!(written, known);
+    let top = cli.find_subcommand("top").expect("there is `top`");
+    for command in ctl.get_subcommands().chain([ctl, top]) {
+        for flag in command.get_arguments().filter_map(|flag| flag.get_long()) {
+            let name = command.get_name();
+            assert!(flag == "help" || page.contains(&format!("--{flag}")), "{name} --{flag}");
+        }
+    }
+}
+
+#[test]
+fn exit_codes_of_ctl_are_those_of_its_help() {
+    let cli = Cli::command();
+    let help = cli.find_subcommand("ctl").and_then(|ctl| ctl.get_after_help()).unwrap();
+    let help = help.to_string();
+    for row in table(&read("docs/ctl.md"), "Exit code of `ctl`") {
+        let line = format!("  {}  {}", row[0], row[1].replace('`', ""));
+        assert!(help.contains(&line), "{line:?}");
+    }
+}
+
+#[test]
 fn every_make_target_that_is_named_is_there() {
     let makefile = read("Makefile");
     let figures = read("benches/field/figures/mod.rs");
