@@ -19,8 +19,9 @@ fn server(pool: &str, port: u16, state: &str, total: u64) -> Value {
         "state": state, "health": if is_down { "down" } else { "up" },
         "cause": is_down.then_some("3 checks failed: connection refused"),
         "for_ms": is_down.then_some(72_000),
-        "weight": 1, "weight_in_file": 1, "backup": false, "live": total / 10, "total": total,
-        "max_connections": null, "bytes_up_total": total * 1_000,
+        "weight": 1, "weight_in_file": 1, "backup": false,
+        "live": if is_down { 0 } else { total / 10 },
+        "total": total, "max_connections": null, "bytes_up_total": total * 1_000,
         "bytes_down_total": total * 150_000,
         "connect_us": {"count": total, "sum": total * 90, "p50": 85, "p99": 1_340},
         "connect_errors": {}, "changed": changed,
@@ -50,7 +51,10 @@ fn look(at_ms: u64) -> Look {
     // So much has happened since the start.
     let n = at_ms / 10;
     let states = ["up", "draining", "down"];
-    let servers = (8881..).zip(states).map(|(port, state)| server("chat", port, state, n));
+    let servers = (8881..).zip(states).map(|(port, state)| {
+        // Nothing happens any more where nobody is.
+        server("chat", port, state, if state == "down" { 400 } else { n })
+    });
     let servers = servers.chain([server("site", 9001, "up", 7)]).collect();
     let status = json!({
         "version": "0.1.0", "pid": 4711, "uptime_ms": 11_520_000, "engine": "io_uring",
@@ -132,6 +136,16 @@ fn screens_are_as_they_were_when_somebody_looked() {
     all.step(Event::Missed("no ringway answers at 127.0.0.1:9080: nobody listens there".into()));
     all.step(Event::Time(14_200));
     looks_like(&all, SMALL, "silent_80x24");
+}
+
+#[test]
+fn the_screen_in_the_document_is_one_of_them() {
+    let document = include_str!("../../docs/ctl.md");
+    let (_, shown) = document.split_once("```text\n").expect("a screen");
+    let (shown, _) = shown.split_once("```").expect("its end");
+    let screen = include_str!("screens/server_down_80x24.txt");
+    let lines = screen.lines().filter(|line| !line.is_empty());
+    assert_eq!(shown.lines().collect::<Vec<_>>(), lines.collect::<Vec<_>>());
 }
 
 #[test]
