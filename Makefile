@@ -35,7 +35,7 @@ export RUST_TEST_THREADS
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test lint docs sim mutants loom fuzz deny bench bench-quick bench-core \
-	scale soak soak-reload manual install uninstall deb tools
+	scale soak soak-reload screenshot manual install uninstall deb tools
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -124,6 +124,10 @@ MANUAL = $(TARGET)/release/manual
 $(PROGRAM): Cargo.toml Cargo.lock $(shell find src -type f)
 	@$(MAKE) --no-print-directory build
 	@touch $@
+
+screenshot: build ## docs/status-page.png and its dark twin, after five minutes of traffic
+	tests/setup.sh
+	node tests/node/screenshot.js --ringway=$(TARGET)/release/ringway --to=docs $(ARGS)
 
 manual: $(PROGRAM) ## man pages and shell completions, into target/release/manual
 	@rm -rf $(MANUAL)

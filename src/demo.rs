@@ -158,7 +158,10 @@ pub fn banner(listen: &Address, servers: &[SocketAddr], admin: &Address) -> Stri
     };
     let asks = match admin {
         Address::Tcp(address) => {
-            format!("  curl http://{address}/v1/servers  what ringway knows of its servers\n")
+            format!(
+                "  http://{address}/  in a browser: what ringway is doing\n  \
+                 curl http://{address}/v1/servers  what ringway knows of its servers\n"
+            )
         }
         Address::Unix(path) => format!(
             "  curl --unix-socket {} http://admin/v1/servers  what ringway knows of its servers\n",

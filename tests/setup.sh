@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real peers the tests talk to: nginx, HAProxy, redis, PostgreSQL, Node with Socket.IO,
-# Python with python-socketio and websockets. Quick when everything is there; safe to run twice at once.
+# Python with python-socketio and websockets, Chromium. Quick when everything is there; safe to run
+# twice at once.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -17,6 +18,7 @@ need redis-benchmark redis-tools
 need psql postgresql-client
 need node nodejs
 need npm npm
+need chromium chromium
 need curl curl
 need openssl openssl
 need setpriv util-linux

@@ -7,6 +7,7 @@
 mod events;
 mod gate;
 mod input;
+mod page;
 mod problem;
 mod reads;
 mod sessions;
@@ -174,13 +175,14 @@ where
 }
 
 /// Every path there is, for whoever asks for another.
-const PATHS: &str = "/healthz, /readyz, /metrics, /v1/status, /v1/config, /v1/listeners, \
+const PATHS: &str = "/, /healthz, /readyz, /metrics, /v1/status, /v1/config, /v1/listeners, \
     /v1/pools, /v1/pools/POOL, /v1/pools/POOL/servers, /v1/pools/POOL/servers/ADDRESS, \
     /v1/servers, /v1/workers, /v1/sessions, /v1/sessions/ID, /v1/sessions/kill, /v1/keys, /v1/why, \
     /v1/limits, /v1/ports, /v1/diff, /v1/reload, /v1/log and /v1/events";
 
 fn routes(desk: Arc<Desk>, gate: Gate) -> Router {
     Router::new()
+        .route("/", get(page::page))
         .route("/healthz", get(reads::healthz))
         .route("/readyz", get(reads::readyz))
         .route("/metrics", get(reads::metrics))

@@ -25,6 +25,7 @@ mod logs;
 mod nginx;
 mod one_request;
 mod operation;
+mod page;
 mod postgres;
 mod queue;
 mod redis;
