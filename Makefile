@@ -151,7 +151,7 @@ install: manual ## program, manual, completions, units and examples; builds only
 	done
 	install -D -m 644 packaging/ringway.sysusers $(DESTDIR)$(SYSUSERSDIR)/ringway.conf
 	install -D -m 644 packaging/ringway.logrotate $(DESTDIR)$(SYSCONFDIR)/logrotate.d/ringway
-	install -m 644 configs/*.json $(DESTDIR)$(DOCDIR)/examples/
+	install -m 644 configs/*.json configs/*.yml $(DESTDIR)$(DOCDIR)/examples/
 	install -m 644 packaging/ringway.sysctl $(DESTDIR)$(DOCDIR)/examples/sysctl.conf
 	install -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
 	install -m 644 docs/*.md $(DESTDIR)$(DOCDIR)/docs/

@@ -102,8 +102,10 @@ listeners[1].deny[0]: \"10.0.0.1/8\" has bits set behind /8, write \"10.0.0.0/8\
 fn every_example_passes_check() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    // What is for Grafana and Prometheus has tests of its own.
+    let is_ours = |path: &Path| !path.ends_with("grafana.json") && !path.ends_with("alerts.yml");
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    for path in paths.filter(|path| is_ours(path)) {
         let output = ringway(&["check", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(0), "{}: {}", path.display(), errors(&output));
         assert!(text(&output).starts_with("ok: "), "{}", text(&output));

@@ -85,7 +85,7 @@ fn everything_is_installed_under_its_prefix_and_taken_away_again() {
     }
     for example in fs::read_dir(Path::new(ROOT).join("configs")).unwrap() {
         let name = example.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".json") {
+        if name.ends_with(".json") || name.ends_with(".yml") {
             expected.insert(format!("{share}/doc/ringway/examples/{name}"));
         }
     }

@@ -19,6 +19,7 @@ need psql postgresql-client
 need node nodejs
 need npm npm
 need chromium chromium
+need promtool prometheus
 need curl curl
 need openssl openssl
 need setpriv util-linux

@@ -16,6 +16,7 @@ mod client_address;
 mod closing;
 mod confinement;
 mod ctl;
+mod dashboards;
 mod documents;
 mod drain;
 mod engine;
