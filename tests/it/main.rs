@@ -23,6 +23,7 @@ mod engine;
 mod health;
 mod limits;
 mod logs;
+mod many_sessions;
 mod nginx;
 mod one_request;
 mod operation;
