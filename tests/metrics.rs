@@ -62,7 +62,7 @@ fn output() -> String {
     let edition = Edition::succeeding(None, config, servers, &mut Peers::default(), 1, 2);
     let shared = Arc::new(Shared::new(Arc::new(edition), 2));
     shared.counters[1].accept();
-    text(&shared, Moment { started_ms: 1_500, draining: true })
+    text(&shared, Moment { started_ms: 1_500, draining: true, ports_max: 28_232 })
 }
 
 /// The names of a sample's labels.
@@ -125,6 +125,7 @@ fn numbers_are_those_that_were_counted() {
         "ringway_start_time_seconds 1.5",
         "ringway_draining 1",
         "ringway_sessions_max 9",
+        "ringway_ports_max 28232",
         "ringway_worker_accepted_total{worker=\"0\"} 0",
         "ringway_worker_accepted_total{worker=\"1\"} 1",
         "ringway_worker_sessions{worker=\"1\"} 1",

@@ -30,6 +30,8 @@ pub struct Moment {
     pub started_ms: u64,
     /// It was told to end.
     pub draining: bool,
+    /// Ports of one source address towards one server.
+    pub ports_max: u32,
 }
 
 /// Everything there is to tell now.
@@ -64,7 +66,7 @@ impl Collector for Now {
         pools(&mut page, &edition, now_ms)?;
         pool_times(&mut page, &edition)?;
         servers(&mut page, &edition, now_ms)?;
-        ports(&mut page, &self.shared, &edition)
+        ports(&mut page, &self.shared, &edition, self.moment.ports_max)
     }
 }
 
@@ -308,7 +310,7 @@ fn servers(page: &mut Page<'_>, edition: &Edition, now_ms: u64) -> fmt::Result {
     page.gauge(("server_state", None), "1 for the state it is in, 0 for the others", states)
 }
 
-fn ports(page: &mut Page<'_>, shared: &Shared, edition: &Edition) -> fmt::Result {
+fn ports(page: &mut Page<'_>, shared: &Shared, edition: &Edition, max: u32) -> fmt::Result {
     let servers = || edition.pools.iter().flat_map(Pool::servers);
     let uses: Vec<_> = (shared.uses.all().into_iter())
         .filter_map(|(peer, source, count)| {
@@ -320,5 +322,7 @@ fn ports(page: &mut Page<'_>, shared: &Shared, edition: &Edition) -> fmt::Result
         .iter()
         .map(|(source, server, count)| ([("source", &**source), ("server", &**server)], *count));
     let help = "Ports in use from a source address that sockets were bound to";
-    page.gauge(("ports", None), help, used)
+    page.gauge(("ports", None), help, used)?;
+    let help = "Ports that one source address has towards one server";
+    page.gauge(("ports_max", None), help, [([], max)])
 }

@@ -12,6 +12,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::input::{Body, Query};
 use super::problem::Problem;
+use super::views::Facts;
 use super::{Desk, FRESH, answer, views};
 use crate::config;
 use crate::edition::Edition;
@@ -45,8 +46,9 @@ pub(super) async fn readyz(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
 /// What is counted, for Prometheus.
 pub(super) async fn metrics(State(desk): State<Arc<Desk>>, Query(input): Query) -> Answer {
     input.finish()?;
+    let Facts { started_ms, ports_per_source, .. } = desk.facts;
     let draining = desk.shared.draining.load(Ordering::Relaxed);
-    let moment = Moment { started_ms: desk.facts.started_ms, draining };
+    let moment = Moment { started_ms, draining, ports_max: ports_per_source };
     let kind = (CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
     Ok(([kind, FRESH], text(&desk.shared, moment)).into_response())
 }

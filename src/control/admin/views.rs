@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{self, Address, Balance, KeepAlive, Peek, PoolIndex, Sticky};
 use crate::edition::Edition;
 use crate::metrics::{Closed, Counters, Distribution, Lack};
-use crate::pool::{Condition, Duty, Failure, How, Panic, ServerIndex, Standing};
+use crate::pool::{Condition, Failure, How, Panic, ServerIndex, Standing};
 use crate::session::CloseReason;
 use crate::supervisor::Change;
 use crate::sys::clock;
@@ -512,12 +512,6 @@ pub fn server(
         Standing::Ejected { .. } => "ejected",
         Standing::Down => "down",
     };
-    let state = match (server.leaving, server.duty) {
-        (true, _) => "leaving",
-        (false, Duty::Drain) => "draining",
-        (false, Duty::Down) => "disabled",
-        (false, Duty::Ready) => health,
-    };
     let address = server.address.to_string();
     let word = if health == "slow_start" { "up" } else { health };
     let told = told(pool.name(), &address).filter(|(state, ..)| state == word);
@@ -531,7 +525,7 @@ pub fn server(
         pool: pool.name().to_owned(),
         address,
         id: server.id.to_string(),
-        state: state.to_owned(),
+        state: pool.state(at, now_ms).to_owned(),
         health: health.to_owned(),
         cause,
         for_ms: since_ms.map(|since_ms| now_ms.saturating_sub(since_ms)),
