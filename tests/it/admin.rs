@@ -229,7 +229,7 @@ fn what_is_wrong_is_said_with_what_is_allowed() {
     let admin = lb.admin();
     let (server, add) = (path(&address), "/v1/pools/site/servers");
     let rows: [(&str, &str, Value, u16, &str); 22] = [
-        ("GET", "/v1/nothing", Value::Null, 404, "there is no /v1/nothing; there are /healthz"),
+        ("GET", "/v1/nothing", Value::Null, 404, "there is no /v1/nothing; there are /, /healthz"),
         ("POST", "/v1/status", Value::Null, 405, "/v1/status does not take POST"),
         ("GET", "/v1/status?x=1", Value::Null, 400, "unknown parameter \"x\", there is none here"),
         ("GET", "/v1/servers?pol=a", Value::Null, 400, "\"pol\", known are: pool"),
