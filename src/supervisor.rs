@@ -240,8 +240,8 @@ impl Supervisor {
             };
             workers.push(start.spawn(orders_to)?);
         }
-        // All of them: a worker that is still at its start shares sockets with this thread, and where
-        // it let go of them last it would close numbers that its own table does not have.
+        // All of them: a worker that is still at its start shares sockets with this thread, and
+        // where it let go of them last it would close numbers that its own table does not have.
         let ready: Vec<_> = workers.iter().map(Running::wait_until_ready).collect();
         ready.into_iter().collect::<Result<(), _>>()?;
         let lines = Rc::new(Lines::new(Arc::clone(&shared), records, target));
