@@ -37,4 +37,6 @@ pub mod supervisor;
 pub mod ctl;
 pub mod top;
 
+pub mod doctor;
+
 pub mod demo;

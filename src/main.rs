@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use ringway::cli::{self, Cli, Command, Demo, Generated, Run, summary};
+use ringway::cli::{self, Cli, Command, Demo, Doctor, Generated, Run, summary};
 use ringway::config::{self, AccessLog, Checked, Config, LogFormat, Problems};
+use ringway::doctor::{self, State};
 use ringway::supervisor::{Given, SetLevel};
 use ringway::{demo, log};
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         }),
         Command::Top(top) => return ExitCode::from(ringway::top::run(&top) as u8),
         Command::Ctl(ctl) => return ExitCode::from(ringway::ctl::run(&ctl) as u8),
+        Command::Doctor(asked) => return diagnose(&asked),
         Command::Schema => {
             print(&config::schema());
             Ok(())
@@ -93,6 +95,24 @@ fn demonstrate(
         let admin = bound.admin.as_ref().expect("the demo has an admin endpoint");
         print(&demo::banner(address, &servers, admin));
     })?)
+}
+
+/// Exit code 1 where something will not work.
+fn diagnose(asked: &Doctor) -> ExitCode {
+    let checked = match asked.config.as_deref().map(config::load).transpose() {
+        Ok(checked) => checked,
+        Err(problems) => {
+            Failure::Problems(problems).print();
+            return ExitCode::FAILURE;
+        }
+    };
+    let report = doctor::examine(checked.as_ref().map(|checked| &checked.config));
+    if asked.json {
+        print(&format!("{:#}", report.json()));
+    } else {
+        print(&report.to_string());
+    }
+    ExitCode::from(u8::from(report.state() == State::Broken))
 }
 
 fn write(folder: &Path) -> Result<(), Box<dyn Error>> {

@@ -31,6 +31,7 @@ use crate::log::{Batch, Messages};
 use crate::metrics::Counters;
 use crate::pool::{Peers, ServerSpec};
 use crate::session::CloseReason;
+use crate::sys::cgroup::{self, Quota};
 use crate::sys::choice::EngineKind;
 use crate::sys::clock::{self, Clock};
 use crate::sys::confine::Sandbox;
@@ -406,7 +407,7 @@ fn engine(config: &Config) -> EngineKind {
 }
 
 /// Sessions a worker can hold with the descriptors it may have.
-fn sessions_max(limit: u64) -> usize {
+pub(crate) fn sessions_max(limit: u64) -> usize {
     let sessions = limit.saturating_sub(DESCRIPTORS_KEPT_BACK) / DESCRIPTORS_PER_SESSION;
     usize::try_from(sessions).unwrap_or(SLOTS_MAX).clamp(16, SLOTS_MAX)
 }
@@ -415,7 +416,7 @@ fn sessions_max(limit: u64) -> usize {
 fn cores(workers: &Workers) -> Result<Vec<u16>, Failed> {
     let allowed = affinity::allowed_cores().map_err(failed("cores"))?;
     match workers {
-        Workers::Auto => Ok(allowed),
+        Workers::Auto => Ok(within_quota(allowed, cgroup::limits().cpu)),
         Workers::Count(count) => {
             Ok(allowed.iter().copied().cycle().take((*count).into()).collect())
         }
@@ -428,6 +429,18 @@ fn cores(workers: &Workers) -> Result<Vec<u16>, Failed> {
             Ok(cores.clone())
         }
     }
+}
+
+/// As many as a CPU quota keeps busy: with more, all of them stand still together once it is used
+/// up, until the next period (cgroups, cpu.max).
+fn within_quota(mut cores: Vec<u16>, quota: Option<Quota>) -> Vec<u16> {
+    if let Some(quota) = quota.filter(|quota| quota.cores() < cores.len()) {
+        let Quota { quota_us, period_us } = quota;
+        let (workers, allowed) = (quota.cores(), cores.len());
+        info!(workers, cores = allowed, quota_us, period_us, "fewer workers for a CPU quota");
+        cores.truncate(workers);
+    }
+    cores
 }
 
 /// What a worker thread is given.

@@ -86,6 +86,9 @@ pub enum Command {
     Ctl(Ctl),
     /// Watch a ringway that runs, and its servers, workers and sessions
     Top(Top),
+    /// Say what this host allows, and what to change: limits, ports, memory, the kernel; changes
+    /// nothing itself
+    Doctor(Doctor),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Write man pages and shell completions to a folder, as `make install` does
@@ -191,6 +194,17 @@ pub struct Manual {
     /// Where they are written, each kind in a folder of its own
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
+}
+
+/// `ringway doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Configuration file: whether this host can run it
+    #[arg(value_name = "CONFIG.json")]
+    pub config: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Least level of log lines.

@@ -31,8 +31,8 @@ pub(super) struct File {
     /// Where an editor finds this schema; ringway does not look.
     #[serde(rename = "$schema")]
     pub(super) schema: Option<String>,
-    /// Threads that move bytes: `"auto"` (one per core this process may run on), a number (pinned
-    /// to those cores in turn), or a list of core numbers.
+    /// Threads that move bytes: `"auto"` (one per core this process may run on, and no more than a
+    /// CPU quota keeps busy), a number (pinned to those cores in turn), or a list of core numbers.
     #[schemars(default)]
     pub(super) workers: WorkersFile,
     /// Where connections are accepted.

@@ -130,8 +130,12 @@ impl Lines {
             if self.goes_to_stdout() {
                 self.fill(&mut chunk);
             }
+            if chunk.is_empty() {
+                Messages::of_process().written();
+            }
             self.write_or_wait(way, &mut output, &mut chunk).await;
         }
+        Messages::of_process().written();
     }
 
     async fn write_access(&self, engine: EngineKind) {

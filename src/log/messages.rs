@@ -1,11 +1,14 @@
 //! ringway's own messages: on their way to standard output, without ever waiting for it.
 //!
-//! Until the control thread serves, they are written at once. From then on they are kept until it
+//! Until the control thread serves, they are written whatever it takes. From then on they are
+//! written at once where the kernel says that there is room, and else kept until the control thread
 //! has written them: whoever reads standard output may have stopped reading.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -32,6 +35,8 @@ enum Place {
 #[derive(Debug)]
 struct Kept {
     lines: Vec<u8>,
+    /// True exactly when somebody is writing to standard output what a message must not come into.
+    is_writing: bool,
     lost: usize,
     /// Rung when there is something to write.
     mailbox: Mailbox,
@@ -64,7 +69,8 @@ impl Messages {
 
     /// From now on they are kept for whoever [takes](Self::take) them; `mailbox` is rung.
     pub fn keep(&self, mailbox: Mailbox) {
-        *self.place() = Place::Kept(Kept { lines: Vec::new(), lost: 0, mailbox });
+        let (lines, is_writing, lost) = (Vec::new(), false, 0);
+        *self.place() = Place::Kept(Kept { lines, is_writing, lost, mailbox });
     }
 
     /// From now on they are written at once again. What was kept has been taken.
@@ -72,19 +78,34 @@ impl Messages {
         *self.place() = Place::StandardOutput;
     }
 
-    /// Moves what is kept behind what is in `chunk`; says how many were lost since the last time.
+    /// Moves what is kept behind what is in `chunk`, which its owner is going to write; says how
+    /// many were lost since the last time.
     pub fn take(&self, chunk: &mut Chunk) -> usize {
         let mut place = self.place();
         let Place::Kept(kept) = &mut *place else { return 0 };
         chunk.push_lines(&kept.lines);
         kept.lines.clear();
+        kept.is_writing = true;
         std::mem::take(&mut kept.lost)
+    }
+
+    /// What was taken is written.
+    pub fn written(&self) {
+        if let Place::Kept(kept) = &mut *self.place() {
+            kept.is_writing = false;
+        }
     }
 
     fn say(&self, message: &[u8]) -> io::Result<()> {
         match &mut *self.place() {
             Place::StandardOutput => io::stdout().write_all(message),
             Place::Kept(kept) => {
+                let is_free = !kept.is_writing && kept.lines.is_empty();
+                let done = if is_free { write_where_there_is_room(message) } else { 0 };
+                let message = &message[done..];
+                if message.is_empty() {
+                    return Ok(());
+                }
                 if kept.lines.len() + message.len() > KEPT_MAX_BYTES {
                     kept.lost += 1;
                 } else {
@@ -95,6 +116,19 @@ impl Messages {
             }
         }
     }
+}
+
+/// Bytes that were written without waiting. A pipe that is ready takes as many as are written in
+/// one piece (PIPE_BUF, pipe(7)); nobody is sure of more.
+fn write_where_there_is_room(message: &[u8]) -> usize {
+    let stdout = io::stdout();
+    let mut asked = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+    let is_ready = poll(&mut asked, PollTimeout::ZERO).is_ok_and(|ready| ready == 1)
+        && asked[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT));
+    if message.len() > libc::PIPE_BUF || !is_ready {
+        return 0;
+    }
+    nix::unistd::write(stdout.as_fd(), message).unwrap_or(0)
 }
 
 /// A message comes in one piece, with its line feed.
@@ -116,6 +150,8 @@ mod tests {
     fn what_is_kept_is_whole_lines_in_order_and_what_is_too_much_is_counted() {
         let messages = Messages(Mutex::new(Place::StandardOutput));
         messages.keep(Mailbox::new().unwrap());
+        // Somebody is writing.
+        messages.take(&mut Chunk::default());
         let long = format!("{}\n", "x".repeat(KEPT_MAX_BYTES / 2));
         for message in ["one\n", "two\n", &long, &long, "three\n"] {
             (&messages).write_all(message.as_bytes()).unwrap();

@@ -37,6 +37,18 @@ const FILES: ABI = ABI::V5;
 /// abstract unix socket.
 const OTHERS: ABI = ABI::V6;
 
+/// What this kernel's Landlock knows; `None`: it has none, or none that is enabled.
+#[expect(unsafe_code, reason = "landlock_create_ruleset(2)")]
+pub fn landlock_version() -> Option<u32> {
+    /// Asks for the version instead of making anything (linux/landlock.h).
+    const VERSION: u32 = 1;
+    let nothing = std::ptr::null::<u8>();
+    // SAFETY: with this flag the kernel reads no memory, and the pointer must be null.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0usize, VERSION) };
+    u32::try_from(version).ok().filter(|&version| version > 0)
+}
+
 /// What confines ringway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sandbox {

@@ -29,6 +29,7 @@ pub mod seccomp;
 
 pub mod affinity;
 pub mod buffers;
+pub mod cgroup;
 pub mod choice;
 pub mod clock;
 pub mod direct;

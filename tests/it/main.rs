@@ -17,6 +17,7 @@ mod closing;
 mod confinement;
 mod ctl;
 mod dashboards;
+mod doctor;
 mod documents;
 mod drain;
 mod engine;
