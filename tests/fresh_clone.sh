@@ -29,7 +29,7 @@ fail() {
 address=
 for _ in $(seq 1 6000); do
     if grep -q 'INFO ready' "$log"; then
-        address=$(grep -om1 'address=[0-9.:]*' "$log" | cut -d= -f2)
+        address=$(sed -n 's/.*INFO listening .*address=\([0-9.:]*\).*/\1/p' "$log")
         break
     fi
     kill -0 "$run" 2>/dev/null || fail "make run ended"
