@@ -1,5 +1,7 @@
 //! Servers that may have no more sessions, and clients that wait for a place.
 
+use std::io::Read;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Peer, Ringway, Server, eventually, get};
@@ -146,4 +148,33 @@ fn without_a_key_any_server_with_room_serves() {
     drop((clients, one, three));
     let served = eventually("a place", || servers.iter().find_map(Server::try_accept));
     drop((late, served));
+}
+
+#[test]
+fn no_more_connects_are_in_flight_than_a_pool_may_have() {
+    let (server, _waiting) = Server::listen_full();
+    let more = json!({"connects_in_flight_max": 2, "connect_timeout_ms": 600_000,
+        "queue_timeout_ms": 600_000, "eject": false});
+    let mut file = configuration(&server, 100, "none", &more);
+    file["admin"] = json!({"bind": "127.0.0.1:0"});
+    let lb = Ringway::configured(&file).start();
+    let admin = lb.admin();
+    let pool = || {
+        let pool = admin.get("/v1/pools/app");
+        let count = |name: &str| pool[name].as_u64().expect("a number");
+        (count("connecting"), count("queued"))
+    };
+    let mut clients: Vec<_> = ["a", "b", "c", "d", "e"].map(|name| client(&lb, name)).into();
+    eventually("two to be on their way", || (pool() == (2, 3)).then_some(()));
+    drop(server.accept());
+    for _ in 0..clients.len() {
+        let mut session = server.accept();
+        assert!(pool().0 <= 2, "{:?}", pool());
+        let mut name = [0];
+        session.read_exact(&mut name).expect("a name");
+        session.send(name);
+        let at = usize::from(name[0] - b'a');
+        clients[at].expect(name);
+    }
+    assert_eq!(pool(), (0, 0));
 }

@@ -45,6 +45,19 @@ impl Server {
         Self { listener: Listener::Tcp(socket.into()) }
     }
 
+    /// Nobody who connects gets an answer until the one connection that waits is accepted; then one
+    /// more does, as often as it tries again (listen(2) with a backlog of 0 holds one).
+    pub(crate) fn listen_full() -> (Self, Peer) {
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&any.into()).expect("a free port");
+        socket.listen(0).expect("a listening socket");
+        socket.set_nonblocking(true).expect("non-blocking");
+        let server = Self { listener: Listener::Tcp(socket.into()) };
+        let waiting = Peer::connect(server.address().parse().expect("a TCP address"));
+        (server, waiting)
+    }
+
     pub(crate) fn listen_unix(path: &Path) -> Self {
         let listener = UnixListener::bind(path).expect("a free path");
         listener.set_nonblocking(true).expect("non-blocking");
