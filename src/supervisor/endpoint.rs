@@ -10,6 +10,7 @@ use std::path::Path;
 
 use tracing::warn;
 
+use super::listeners::hint;
 use super::{Failed, failed};
 use crate::config::{Address, Admin, AdminToken};
 use crate::sys::socket;
@@ -37,7 +38,10 @@ impl Endpoint {
                 Err(error) => (Err(error), admin.bind.clone()),
             },
         };
-        let socket = socket.map_err(|why| cannot_listen(&admin.bind, &why))?;
+        let socket = socket.map_err(|why| Failed {
+            what: format!("admin: cannot listen on {}", admin.bind),
+            why: io::Error::new(why.kind(), hint(&admin.bind, &why, "")),
+        })?;
         Ok(Self { socket: Some(socket), address, token })
     }
 }
@@ -79,21 +83,4 @@ fn read(token: &AdminToken) -> Result<String, Failed> {
     let wrong = |why| io::Error::new(io::ErrorKind::InvalidData, why);
     Admin::check_token(token).map_err(|why| Failed { what: what(), why: wrong(why) })?;
     Ok(token.to_owned())
-}
-
-fn cannot_listen(address: &Address, why: &io::Error) -> Failed {
-    let hint = match why.kind() {
-        io::ErrorKind::AddrInUse => "somebody listens there already, perhaps another ringway",
-        io::ErrorKind::AddrNotAvailable => "this host does not have that address",
-        io::ErrorKind::PermissionDenied if matches!(address, Address::Unix(_)) => {
-            "permission denied (ringway's user must be allowed to write to its folder)"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "permission denied (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
-        }
-        io::ErrorKind::NotFound => "its folder does not exist",
-        _ => &why.to_string(),
-    };
-    let what = format!("admin: cannot listen on {address}");
-    Failed { what, why: io::Error::new(why.kind(), hint) }
 }

@@ -342,19 +342,27 @@ fn listen_unix(path: &Path) -> io::Result<(Vec<OwnedFd>, Address)> {
 }
 
 fn cannot_listen(listener: &str, address: &Address, why: &io::Error) -> Failed {
-    let hint = match why.kind() {
-        io::ErrorKind::AddrInUse => "somebody listens there already, perhaps another ringway",
-        io::ErrorKind::AddrNotAvailable => "this host does not have that address",
+    let reload = "; a folder that is new with a reload needs a restart, or no sandbox";
+    let what = format!("listener {listener}: cannot listen on {address}");
+    Failed { what, why: io::Error::new(why.kind(), hint(address, why, reload)) }
+}
+
+/// Why nothing can listen there, in words that help; `folder` is what else to say of one that may
+/// not be written to.
+pub(super) fn hint(address: &Address, why: &io::Error, folder: &str) -> String {
+    match why.kind() {
+        io::ErrorKind::AddrInUse => {
+            "somebody listens there already, perhaps another ringway".into()
+        }
+        io::ErrorKind::AddrNotAvailable => "this host does not have that address".into(),
         io::ErrorKind::PermissionDenied if matches!(address, Address::Unix(_)) => {
-            "permission denied (ringway's user must be allowed to write to its folder; a folder \
-             that is new with a reload needs a restart, or no sandbox)"
+            let may = "ringway's user must be allowed to write to its folder";
+            format!("permission denied ({may}{folder})")
         }
         io::ErrorKind::PermissionDenied => {
-            "permission denied (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
+            "permission denied (ports below 1024 need root or CAP_NET_BIND_SERVICE)".into()
         }
-        io::ErrorKind::NotFound => "its folder does not exist",
-        _ => &why.to_string(),
-    };
-    let what = format!("listener {listener}: cannot listen on {address}");
-    Failed { what, why: io::Error::new(why.kind(), hint) }
+        io::ErrorKind::NotFound => "its folder does not exist".into(),
+        _ => why.to_string(),
+    }
 }
