@@ -11,7 +11,6 @@ use tracing::warn;
 
 use crate::metrics::Counters;
 use crate::pool::{Pool, Standing};
-use crate::session::CloseReason;
 use crate::sys::clock;
 use crate::sys::notify::Notify;
 use crate::worker::Shared;
@@ -120,11 +119,7 @@ impl Service {
     }
 
     fn status(&self, shared: &Shared) -> String {
-        let total = |count: &dyn Fn(&Counters) -> u64| shared.counters.iter().map(count).sum();
-        let closed = |worker: &Counters| CloseReason::ALL.map(|reason| worker.closed(reason));
-        // Ends first: a session that begins and ends meanwhile must not count as one below none.
-        let closed: u64 = total(&|worker| closed(worker).iter().sum());
-        let accepted: u64 = total(&Counters::accepted);
+        let sessions: u64 = shared.counters.iter().map(Counters::live).sum();
         let (now_ms, edition) = (shared.clock.now_ms(), shared.edition());
         let servers = edition.pools.iter().flat_map(Pool::servers);
         let standings: Vec<_> = servers
@@ -134,7 +129,6 @@ impl Service {
         let up = standings.iter().filter(|&&is_up| is_up).count();
         let told = self.told();
         let doing = if told.stopping { "draining" } else { "serving" };
-        let sessions = accepted.saturating_sub(closed);
         let mut status =
             format!("{doing}: {sessions} sessions, {up} of {} servers up", standings.len());
         if let Some(why) = &told.refused {
