@@ -1,8 +1,6 @@
 //! What a configuration would change of another, by path, and when that would be noticed.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Config;
@@ -10,7 +8,7 @@ use super::effective::{conceal, written};
 use super::problem::Place;
 
 /// When a changed key takes effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// With the reload, for everybody.
@@ -21,25 +19,8 @@ pub enum Effect {
     Restart,
 }
 
-impl Effect {
-    /// The word for tables.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Now => "now",
-            Self::NewSessions => "new_sessions",
-            Self::Restart => "restart",
-        }
-    }
-}
-
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 /// One value that is not the same.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
     /// Where: `pools.chat.servers[10.0.0.1:80].weight`. Elements of lists go by what names them.
     pub path: String,
@@ -193,7 +174,9 @@ mod tests {
         let (before, after) = (config(|_| ()), config(change));
         let line = |of: Difference| {
             let text = |value: Option<Value>| value.map_or("-".to_owned(), |v| v.to_string());
-            format!("{}: {} -> {} ({})", of.path, text(of.from), text(of.to), of.effect)
+            let effect = serde_json::to_value(of.effect).unwrap();
+            let effect = effect.as_str().unwrap();
+            format!("{}: {} -> {} ({effect})", of.path, text(of.from), text(of.to))
         };
         differences(&before, &after).into_iter().map(line).collect()
     }
