@@ -5,7 +5,7 @@
 //! learned keys) is carried over by name of pool and address of server.
 
 use crate::admission::Admission;
-use crate::config::{self, Address, Config};
+use crate::config::{self, Address, Config, PoolIndex};
 use crate::metrics::{ListenerCounts, ListenerTotals, PerWorker};
 use crate::pool::{Peers, Pool, ServerSpec};
 use crate::supervisor::Changes;
@@ -75,7 +75,13 @@ impl Edition {
         Some(&self.listeners[at])
     }
 
-    fn pool(&self, name: &str) -> Option<&Pool> {
+    /// The pool of that name.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name() == name)
+    }
+
+    /// The pool at this position.
+    pub fn pool_at(&self, at: PoolIndex) -> &Pool {
+        &self.pools[usize::from(at.0)]
     }
 }

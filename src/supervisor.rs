@@ -290,11 +290,6 @@ impl Supervisor {
         self.admin.take()
     }
 
-    /// Sessions one worker can hold.
-    pub(crate) fn sessions_max(&self) -> usize {
-        self.sessions_max
-    }
-
     /// Ports that one source address has towards one server.
     pub(crate) fn ports_per_source(&self) -> u32 {
         self.ports_per_source

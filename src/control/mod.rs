@@ -105,7 +105,6 @@ fn desk(
         started_ms: clock::wall_ms().saturating_sub(shared.clock.now_ms()),
         engine: supervisor.engine().as_str(),
         cores: supervisor.cores(),
-        sessions_per_worker: supervisor.sessions_max(),
         ports_per_source: supervisor.ports_per_source(),
     };
     let (again, set_level) = (supervisor.again(), supervisor.set_level());

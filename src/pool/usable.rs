@@ -77,21 +77,24 @@ impl Pool {
     /// The state of a server in a word: what is wanted of it where it is not to be ready, else how
     /// it does.
     pub fn state(&self, at: ServerIndex, now_ms: u64) -> &'static str {
+        let [.., draining, disabled, leaving] = STATES;
         let server = self.server(at);
-        let [up, slow_start, ejected, down, draining, disabled, leaving] = STATES;
-        match (server.leaving, server.duty, server.standing(now_ms)) {
-            (true, ..) => leaving,
-            (false, Duty::Drain, _) => draining,
-            (false, Duty::Down, _) => disabled,
-            (false, Duty::Ready, Standing::Up { .. }) => {
-                if self.share_percent(at, now_ms) < 100 {
-                    slow_start
-                } else {
-                    up
-                }
-            }
-            (false, Duty::Ready, Standing::Ejected { .. }) => ejected,
-            (false, Duty::Ready, Standing::Down) => down,
+        match (server.leaving, server.duty) {
+            (true, _) => leaving,
+            (false, Duty::Drain) => draining,
+            (false, Duty::Down) => disabled,
+            (false, Duty::Ready) => self.health(at, now_ms),
+        }
+    }
+
+    /// How a server does, in a word, whatever is wanted of it.
+    pub fn health(&self, at: ServerIndex, now_ms: u64) -> &'static str {
+        let [up, slow_start, ejected, down, ..] = STATES;
+        match self.server(at).standing(now_ms) {
+            Standing::Up { .. } if self.share_percent(at, now_ms) < 100 => slow_start,
+            Standing::Up { .. } => up,
+            Standing::Ejected { .. } => ejected,
+            Standing::Down => down,
         }
     }
 

@@ -58,13 +58,13 @@ pub(crate) enum What {
 pub(super) struct Dropped {
     pub(super) pool: String,
     pub(super) server: Address,
-    pub(super) change: String,
+    pub(super) change: &'static str,
     pub(super) why: String,
 }
 
 impl Change {
     /// Words for what is changed.
-    pub fn words(&self) -> Vec<String> {
+    pub fn words(&self) -> Vec<&'static str> {
         let words = [
             ("state", self.duty != Duty::Ready),
             ("weight", self.weight.is_some()),
@@ -72,7 +72,7 @@ impl Change {
             ("removed", self.removed.is_some()),
         ];
         let changed = words.into_iter().filter(|(_, is_changed)| *is_changed);
-        changed.map(|(word, _)| word.to_owned()).collect()
+        changed.map(|(word, _)| word).collect()
     }
 
     fn is_there(&self, file: Option<&ServerSpec>) -> bool {
@@ -203,8 +203,7 @@ impl Changes {
     pub(super) fn follow(&mut self, config: &Config, file: &[Vec<ServerSpec>]) -> Vec<Dropped> {
         let mut dropped = Vec::new();
         for ((pool, server), change) in &mut self.0 {
-            let mut drop = |change: &str, why: String| {
-                let change = change.to_owned();
+            let mut drop = |change, why| {
                 dropped.push(Dropped { pool: pool.clone(), server: server.clone(), change, why });
             };
             let at = config.pools.iter().position(|configured| configured.name == *pool);
@@ -312,7 +311,7 @@ mod tests {
         (address(at).to_string(), weight, duty)
     }
 
-    fn changed(changes: &Changes, at: u8) -> Vec<String> {
+    fn changed(changes: &Changes, at: u8) -> Vec<&'static str> {
         changes.of("a", &address(at)).map(Change::words).unwrap_or_default()
     }
 
@@ -382,10 +381,8 @@ mod tests {
         // Another weight for 1, none for 2, 4 comes into the file; the rest is as it was.
         let after = file(&[("a", &[(1, 6), (3, 5), (4, 3)])]);
         let dropped = changes.follow(&after.0, &after.1);
-        let dropped: Vec<_> = dropped
-            .iter()
-            .map(|d| (d.server.to_string(), d.change.as_str(), d.why.as_str()))
-            .collect();
+        let dropped: Vec<_> =
+            dropped.iter().map(|d| (d.server.to_string(), d.change, d.why.as_str())).collect();
         assert_eq!(
             dropped,
             [

@@ -2,10 +2,12 @@
 
 use std::mem::{MaybeUninit, offset_of};
 
+use serde::Serialize;
+
 use super::Fd;
 
 /// See the head of the file. Segments are of `mss_bytes`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TcpInfo {
     /// Smoothed round trip time.
     pub rtt_us: u32,
@@ -21,9 +23,9 @@ pub struct TcpInfo {
     pub retransmits_total: u32,
     /// Bytes in a segment at most.
     pub mss_bytes: u32,
-    /// Since the last byte was sent.
+    /// Milliseconds since the last byte was sent.
     pub last_sent_ms: u32,
-    /// Since the last byte was received.
+    /// Milliseconds since the last byte was received.
     pub last_received_ms: u32,
 }
 

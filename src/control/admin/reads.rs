@@ -17,6 +17,7 @@ use super::{Desk, FRESH, answer, views};
 use crate::config;
 use crate::edition::Edition;
 use crate::metrics::{CONTENT_TYPE as OPEN_METRICS, Moment, text};
+use crate::pool::Pool;
 use crate::supervisor::Denied;
 
 /// What a handler comes to.
@@ -56,7 +57,7 @@ pub(super) async fn metrics(State(desk): State<Arc<Desk>>, Query(input): Query) 
 pub(super) async fn status(State(desk): State<Arc<Desk>>, Query(input): Query) -> Answer {
     input.finish()?;
     let level = LevelFilter::current().to_string();
-    Ok(answer(&views::status(&desk.shared, &desk.facts, &level)))
+    Ok(answer(&views::status(&desk.shared, &desk.facts, level)))
 }
 
 pub(super) async fn config(State(desk): State<Arc<Desk>>, Query(input): Query) -> Answer {
@@ -81,9 +82,8 @@ pub(super) async fn pool(
 ) -> Answer {
     input.finish()?;
     let edition = desk.shared.edition();
-    is_a_pool(&edition, &name)?;
-    let pools = views::pools(&edition, desk.shared.clock.now_ms());
-    Ok(answer(&pools.into_iter().find(|pool| pool.name == name)))
+    let pool = pool_named(&edition, &name)?;
+    Ok(answer(&views::pool(pool, desk.shared.clock.now_ms())))
 }
 
 pub(super) async fn servers(State(desk): State<Arc<Desk>>, Query(mut input): Query) -> Answer {
@@ -91,7 +91,7 @@ pub(super) async fn servers(State(desk): State<Arc<Desk>>, Query(mut input): Que
     input.finish()?;
     let edition = desk.shared.edition();
     if let Some(pool) = &pool {
-        is_a_pool(&edition, pool)?;
+        pool_named(&edition, pool)?;
     }
     let mut servers = views::servers(&edition, desk.shared.clock.now_ms(), &told(&desk));
     servers.retain(|server| pool.as_ref().is_none_or(|pool| server.pool == *pool));
@@ -105,7 +105,7 @@ pub(super) async fn workers(State(desk): State<Arc<Desk>>, Query(input): Query) 
 
 pub(super) async fn limits(State(desk): State<Arc<Desk>>, Query(input): Query) -> Answer {
     input.finish()?;
-    Ok(answer(&views::limits(&desk.shared, &desk.facts)))
+    Ok(answer(&views::limits(&desk.shared)))
 }
 
 pub(super) async fn ports(State(desk): State<Arc<Desk>>, Query(input): Query) -> Answer {
@@ -139,9 +139,6 @@ pub(super) async fn diff(State(desk): State<Arc<Desk>>, Body(mut input): Body) -
     }))
 }
 
-pub(super) fn is_a_pool(edition: &Edition, name: &str) -> Result<(), Problem> {
-    match edition.pools.iter().any(|pool| pool.name() == name) {
-        true => Ok(()),
-        false => Err(Denied::no_pool(name, &edition.config).into()),
-    }
+pub(super) fn pool_named<'e>(edition: &'e Edition, name: &str) -> Result<&'e Pool, Problem> {
+    edition.pool(name).ok_or_else(|| Denied::no_pool(name, &edition.config).into())
 }

@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::input::{Body, Input, Query};
 use super::problem::Problem;
-use super::reads::{Answer, is_a_pool};
+use super::reads::{Answer, pool_named};
 use super::{By, Desk, answer, views};
 use crate::config::Address;
 use crate::pool::Pool;
@@ -168,7 +168,7 @@ pub(super) async fn keys(State(desk): State<Arc<Desk>>, Query(mut input): Query)
     input.finish()?;
     let edition = desk.shared.edition();
     if let Some(pool) = &pool {
-        is_a_pool(&edition, pool)?;
+        pool_named(&edition, pool)?;
     }
     let now_ms = desk.shared.clock.now_ms();
     let is_meant = |of: &&Pool| pool.as_ref().is_none_or(|pool| of.name() == pool);

@@ -8,13 +8,13 @@ use axum::extract::State;
 
 use super::input::Query;
 use super::problem::Problem;
-use super::reads::{Answer, told};
-use super::views::{self, Candidate, Why, WhyKey};
+use super::reads::Answer;
+use super::views::{Candidate, Why, WhyKey};
 use super::{Desk, answer};
 use crate::config::{Listener, Peek, PoolIndex, Routes, Sticky};
 use crate::edition::Edition;
 use crate::peek::http_head::{HeadScanner, Peeked, Refusal};
-use crate::pool::{Key, Pool, ServerIndex};
+use crate::pool::{How, Key, ServerIndex};
 
 /// What is known of the client.
 struct Asked {
@@ -51,10 +51,10 @@ pub(super) async fn why(State(desk): State<Arc<Desk>>, Query(mut input): Query) 
         Problem::not_found(format!("there is no listener {name:?}; there are {}", names.join(", ")))
     })?;
     let asked = Asked { client, host, key, path };
-    Ok(answer(&explained(&desk, &edition, listener, &asked)))
+    Ok(answer(&explained(&edition, listener, &asked, desk.shared.clock.now_ms())))
 }
 
-fn explained(desk: &Desk, edition: &Edition, listener: &Listener, asked: &Asked) -> Why {
+fn explained(edition: &Edition, listener: &Listener, asked: &Asked, now_ms: u64) -> Why {
     let nowhere = Why {
         listener: listener.name.clone(),
         route: None,
@@ -74,12 +74,12 @@ fn explained(desk: &Desk, edition: &Edition, listener: &Listener, asked: &Asked)
         };
     }
     let speaks_http = asked.host.is_some() || asked.key.is_some() || asked.path.is_some();
-    let (index, route, key, why_pool) = match listener.peek {
+    let peek = match listener.peek {
+        Peek::Auto if speaks_http => Peek::Http,
+        peek => peek,
+    };
+    let (index, route, key, why_pool) = match peek {
         Peek::Http => match by_head(edition, listener, asked) {
-            Ok(found) => found,
-            Err(why) => return Why { why_pool: why, ..nowhere },
-        },
-        Peek::Auto if speaks_http => match by_head(edition, listener, asked) {
             Ok(found) => found,
             Err(why) => return Why { why_pool: why, ..nowhere },
         },
@@ -87,39 +87,35 @@ fn explained(desk: &Desk, edition: &Edition, listener: &Listener, asked: &Asked)
         Peek::None | Peek::Auto => {
             let why = "nothing is read here that could be a host or a key";
             let why = if speaks_http { why } else { "nothing is read here" };
-            let key = pool(edition, listener.pool).key(None, asked.client);
+            let key = edition.pool_at(listener.pool).key(None, asked.client);
             (listener.pool, None, key, format!("{why}, so it is the listener's own"))
         }
     };
-    let pool = pool(edition, index);
-    let now_ms = desk.shared.clock.now_ms();
+    let pool = edition.pool_at(index);
     let said = pool.explain(&key, asked.client, now_ms);
     let address = |at: ServerIndex| pool.server(at).address.to_string();
     let indices = (0..).map(ServerIndex).zip(&said.excluded);
-    let candidate = |(at, excluded): (ServerIndex, &Option<&'static str>)| {
-        let server = views::server(edition, pool, at, now_ms, &told(desk));
-        let excluded = excluded.map(str::to_owned);
-        let views::Server { address, state, weight, live, .. } = server;
-        Candidate { address, state, weight, live, excluded }
+    let candidate = |(at, &excluded): (ServerIndex, &Option<&'static str>)| {
+        let server = pool.server(at);
+        Candidate {
+            address: server.address.to_string(),
+            state: pool.state(at, now_ms),
+            weight: server.weight,
+            live: server.live(),
+            excluded,
+        }
     };
     Why {
         route,
         pool: Some(pool.name().to_owned()),
         why_pool,
-        key: Some(WhyKey {
-            kind: key.kind.as_str().to_owned(),
-            leads_to: said.leads_to.map(address),
-        }),
+        key: Some(WhyKey { kind: key.kind.as_str(), leads_to: said.leads_to.map(address) }),
         server: said.server.map(address),
-        how: said.how.map(|how| how.as_str().to_owned()),
-        why: said.why.clone(),
+        how: said.how.map(How::as_str),
+        why: said.why,
         candidates: indices.map(candidate).collect(),
         ..nowhere
     }
-}
-
-fn pool(edition: &Edition, index: PoolIndex) -> &Pool {
-    &edition.pools[usize::from(index.0)]
 }
 
 /// Why a client is not served at all, where it is not.
@@ -138,15 +134,14 @@ type Found = (PoolIndex, Option<String>, Key, String);
 fn by_head(edition: &Edition, listener: &Listener, asked: &Asked) -> Result<Found, String> {
     // The pool says where its key stands, and the host alone says which pool.
     let plain = head(asked, None);
-    let (index, _) = routed(listener, &plain)?;
-    let text = head(asked, Some(&pool(edition, index).spec().sticky));
+    let (index, route) = routed(listener, &plain)?;
+    let text = head(asked, Some(&edition.pool_at(index).spec().sticky));
     let mut scanner = HeadScanner::default();
     let head = match scanner.scan(text.as_bytes(), listener.head_max_bytes as usize) {
         Peeked::Head(head) => head,
         other => return Err(unread(&other)),
     };
-    let (index, route) = routed(listener, &text)?;
-    let key = pool(edition, index).key(Some(&head), asked.client);
+    let key = edition.pool_at(index).key(Some(&head), asked.client);
     let why = match &route {
         Some(route) => format!("its host takes the route {route}"),
         None if listener.routes.is_empty() => "there are no routes here".to_owned(),
@@ -180,7 +175,7 @@ fn by_name(edition: &Edition, listener: &Listener, asked: &Asked) -> Found {
     let host = asked.host.as_deref().map(str::to_ascii_lowercase);
     let found = listener.routes.find(host.as_deref(), std::iter::empty());
     let index = found.unwrap_or(listener.pool);
-    let key = pool(edition, index).key(None, asked.client);
+    let key = edition.pool_at(index).key(None, asked.client);
     let route = found.and_then(|_| route(&listener.routes, host.as_deref()));
     let why = match &route {
         Some(route) => format!("its name takes the route {route}, if it offers no ALPN"),

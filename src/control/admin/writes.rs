@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::input::{Body, Input, Query};
 use super::problem::Problem;
-use super::reads::{Answer, is_a_pool, told};
+use super::reads::{Answer, pool_named, told};
 use super::sessions::{CLOSE_PER_S_MAX, close_all};
 use super::{By, Command, Desk, answer, views};
 use crate::config::{self, Address, Config, ServerAddress};
@@ -79,7 +79,7 @@ pub(super) async fn add(
     Body(input): Body,
 ) -> Answer {
     let edition = desk.shared.edition();
-    is_a_pool(&edition, &pool)?;
+    pool_named(&edition, &pool)?;
     let spec = spec(&edition.config, &pool, input)?;
     let ask = Ask { pool, server: spec.address.clone(), what: What::Add(spec) };
     let changed = change(&desk, &by, ask.clone()).await?;
@@ -139,7 +139,7 @@ pub(super) async fn log(
 /// The server a path names, which has to be there.
 fn address(desk: &Desk, pool: &str, written: &str) -> Result<Address, Problem> {
     let edition = desk.shared.edition();
-    is_a_pool(&edition, pool)?;
+    pool_named(&edition, pool)?;
     let address = written.parse::<Address>();
     address.map_err(|why| Problem::wrong(format!("server: {why}")))
 }
@@ -204,7 +204,7 @@ fn words(what: &What) -> String {
 }
 
 fn find<'e>(edition: &'e Edition, ask: &Ask) -> Option<(&'e crate::pool::Pool, ServerIndex)> {
-    let pool = edition.pools.iter().find(|pool| pool.name() == ask.pool)?;
+    let pool = edition.pool(&ask.pool)?;
     let mut servers = (0..).map(ServerIndex).zip(pool.servers());
     servers.find(|(_, server)| server.address == ask.server).map(|(at, _)| (pool, at))
 }

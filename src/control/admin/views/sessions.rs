@@ -1,13 +1,13 @@
 //! Views of single sessions, learned keys, and what a choice would come to.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::session::Mode;
-use crate::sys::{Side, tcp_info};
+use crate::sys::Side;
+use crate::sys::tcp_info::TcpInfo;
 use crate::worker::inquiry;
 
 /// A session, as it was when its worker looked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Session {
     /// Its name, for as long as it lives.
     pub id: String,
@@ -24,15 +24,15 @@ pub struct Session {
     /// Its server.
     pub server: Option<String>,
     /// Why that server: `balanced`, `kept` or `redispatched`.
-    pub how: Option<String>,
+    pub how: Option<&'static str>,
     /// What stickiness looked at.
-    pub key: String,
+    pub key: &'static str,
     /// Where it is on its way.
-    pub phase: String,
+    pub phase: &'static str,
     /// How bytes of the client are moved: `copy` or `splice`; `None` unless it relays.
-    pub mode_up: Option<String>,
+    pub mode_up: Option<&'static str>,
     /// How bytes of the server are moved.
-    pub mode_down: Option<String>,
+    pub mode_down: Option<&'static str>,
     /// Bytes received from the client.
     pub bytes_up: u64,
     /// Bytes received from the server.
@@ -48,12 +48,12 @@ pub struct Session {
     /// Servers tried in vain.
     pub retries: u8,
     /// What the kernel knows of both connections, where it was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_info: Option<Connections>,
 }
 
 /// The two connections of a session.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Connections {
     /// The client's; `None`: it is none of TCP.
     pub client: Option<TcpInfo>,
@@ -61,31 +61,8 @@ pub struct Connections {
     pub server: Option<TcpInfo>,
 }
 
-/// What the kernel knows of a TCP connection. Segments are of `mss_bytes`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TcpInfo {
-    /// Smoothed round trip time.
-    pub rtt_us: u32,
-    /// How far round trips are from that.
-    pub rtt_deviation_us: u32,
-    /// Segments that may be under way.
-    pub cwnd_segments: u32,
-    /// Segments under way.
-    pub unacked_segments: u32,
-    /// Those of them that are taken for lost.
-    pub lost_segments: u32,
-    /// Segments sent again so far.
-    pub retransmits_total: u32,
-    /// Bytes in a segment at most.
-    pub mss_bytes: u32,
-    /// Milliseconds since the last byte was sent.
-    pub last_sent_ms: u32,
-    /// Milliseconds since the last byte was received.
-    pub last_received_ms: u32,
-}
-
 /// Some sessions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Sessions {
     /// Those that fit.
     pub sessions: Vec<Session>,
@@ -96,7 +73,7 @@ pub struct Sessions {
 }
 
 /// Sessions that are closed, or will be.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Killed {
     /// How many.
     pub matched: u64,
@@ -105,7 +82,7 @@ pub struct Killed {
 }
 
 /// A key that was learned from a response.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct LearnedKey {
     /// Its pool.
     pub pool: String,
@@ -120,7 +97,7 @@ pub struct LearnedKey {
 }
 
 /// Some keys.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Keys {
     /// In no order that means anything.
     pub keys: Vec<LearnedKey>,
@@ -129,7 +106,7 @@ pub struct Keys {
 }
 
 /// Where a connection would go, and why.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Why {
     /// The listener it comes to.
     pub listener: String,
@@ -144,7 +121,7 @@ pub struct Why {
     /// Where it would go; `None`: nowhere, or chance decides.
     pub server: Option<String>,
     /// `balanced`, `kept` or `redispatched`.
-    pub how: Option<String>,
+    pub how: Option<&'static str>,
     /// Why there.
     pub why: String,
     /// Every server of the pool.
@@ -152,33 +129,33 @@ pub struct Why {
 }
 
 /// A key, and where it leads.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct WhyKey {
     /// What it is.
-    pub kind: String,
+    pub kind: &'static str,
     /// A server, whether it can be chosen or not; `None`: nowhere.
     pub leads_to: Option<String>,
 }
 
 /// A server that may be chosen or not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Candidate {
     /// Where it is.
     pub address: String,
     /// As `/v1/servers` has it.
-    pub state: String,
+    pub state: &'static str,
     /// Share of connections relative to the others.
     pub weight: u16,
     /// Sessions now.
     pub live: u32,
     /// Why it cannot be chosen; `None`: it can.
-    pub excluded: Option<String>,
+    pub excluded: Option<&'static str>,
 }
 
 /// A session as its worker has told of it.
 pub fn session(view: &inquiry::View, with_tcp_info: bool) -> Session {
-    let mode = |side: Side| view.modes.map(|modes| Mode::as_str(modes[side as usize]).to_owned());
-    let [client, server] = view.tcp_info.map(|info| info.map(tcp));
+    let mode = |side: Side| view.modes.map(|modes| modes[side as usize].as_str());
+    let [client, server] = view.tcp_info;
     Session {
         id: view.id.to_string(),
         worker: view.id.worker,
@@ -187,9 +164,9 @@ pub fn session(view: &inquiry::View, with_tcp_info: bool) -> Session {
         host: view.host.as_deref().map(str::to_owned),
         pool: view.pool().map(str::to_owned),
         server: view.server().map(ToString::to_string),
-        how: view.place.map(|place| place.how.as_str().to_owned()),
-        key: view.key.as_str().to_owned(),
-        phase: view.phase.to_owned(),
+        how: view.place.map(|place| place.how.as_str()),
+        key: view.key.as_str(),
+        phase: view.phase,
         mode_up: mode(Side::Client),
         mode_down: mode(Side::Server),
         bytes_up: view.received[Side::Client as usize],
@@ -200,30 +177,5 @@ pub fn session(view: &inquiry::View, with_tcp_info: bool) -> Session {
         connect_us: view.connect_us,
         retries: view.retries,
         tcp_info: with_tcp_info.then_some(Connections { client, server }),
-    }
-}
-
-fn tcp(info: tcp_info::TcpInfo) -> TcpInfo {
-    let tcp_info::TcpInfo {
-        rtt_us,
-        rtt_deviation_us,
-        cwnd_segments,
-        unacked_segments,
-        lost_segments,
-        retransmits_total,
-        mss_bytes,
-        last_sent_ms,
-        last_received_ms,
-    } = info;
-    TcpInfo {
-        rtt_us,
-        rtt_deviation_us,
-        cwnd_segments,
-        unacked_segments,
-        lost_segments,
-        retransmits_total,
-        mss_bytes,
-        last_sent_ms,
-        last_received_ms,
     }
 }
