@@ -16,6 +16,9 @@ pub mod views;
 mod why;
 mod writes;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

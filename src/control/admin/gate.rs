@@ -22,7 +22,7 @@ use super::BODY_MAX_BYTES;
 use super::problem::Problem;
 
 /// Milliseconds within which a body must be there: as long as for a head.
-const BODY_TIMEOUT_MS: u64 = super::HEAD_TIMEOUT_MS;
+pub(super) const BODY_TIMEOUT_MS: u64 = super::HEAD_TIMEOUT_MS;
 
 /// What anyone may have: a word, and a page that has no data in it.
 const OPEN: [&str; 3] = ["/healthz", "/readyz", "/"];

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// Milliseconds that nothing of an answer may be taken.
-const STALL_MS: u64 = 30_000;
+pub(super) const STALL_MS: u64 = 30_000;
 
 /// See the head of the file.
 pub(super) struct Stream<S> {
