@@ -174,7 +174,8 @@ async function hostile(browser) {
   const [servers, workers] = await Promise.all(["/v1/servers", "/v1/workers"].map(fetched));
   const pulse = {
     at_ms: Date.now(), edition: 1, draining: false, sessions_live: 1, accepted_total: 1,
-    closed_total: 1, closed: { [hurt("reason")]: 1 }, servers: spoil(servers), workers,
+    closed_total: 1, closed: { [hurt("reason")]: 1 }, bytes_up_total: 1, bytes_down_total: 1,
+    servers: spoil(servers), workers,
   };
   const change = {
     at: new Date().toISOString(),

@@ -40,7 +40,7 @@ function drawFigures(pulse, rates) {
     ["bytes_down", rates.down, pulse.bytes_down_total],
   ]) {
     setFigure(byId(id), rate === null ? "–" : `${size(rate)}/s`);
-    setText(byId(`${id}_more`), total === undefined ? "" : `${size(total)} since the start`);
+    setText(byId(`${id}_more`), `${size(total)} since the start`);
   }
   document.title = `${count(pulse.sessions_live)} sessions – ringway`;
 }

@@ -136,26 +136,24 @@ function drawServer(row, server, live) {
 
 function aboutCause(server) {
   const parts = [];
-  if (server.health !== undefined && server.health !== server.state && server.health !== "up") {
-    parts.push(words(server.health));
-  }
+  if (server.health !== server.state && server.health !== "up") parts.push(words(server.health));
   if (server.cause) parts.push(server.cause);
-  if (server.for_ms !== null && server.for_ms !== undefined) parts.push(duration(server.for_ms));
+  if (server.for_ms !== null) parts.push(duration(server.for_ms));
   return parts.join(" · ");
 }
 
 function drawTimes(cell, times) {
-  const isKnown = Boolean(times?.count);
+  const isKnown = times.count > 0;
   setText(cell, isKnown ? shortTime(times.p50) : "–");
   const within = () => `half within ${shortTime(times.p50)}, 99 % within ${shortTime(times.p99)}`;
   cell.title = isKnown ? within() : "";
 }
 
 function drawErrors(cell, server) {
-  const errors = Object.entries(server.connect_errors ?? {}).filter(([, times]) => times > 0);
+  const errors = Object.entries(server.connect_errors);
   if (server.early_resets_total) errors.push(["early reset", server.early_resets_total]);
   const total = errors.reduce((sum, [, times]) => sum + times, 0);
-  setText(cell, server.connect_errors ? count(total) : "–");
+  setText(cell, count(total));
   cell.title = errors.map(([what, times]) => `${words(what)} ×${count(times)}`).join(", ");
   cell.classList.toggle("warn", total > 0);
 }
@@ -188,8 +186,8 @@ function rememberCauses(pulse) {
   known.sort((one, other) => other.for_ms - one.for_ms);
   for (const server of known) {
     const at = new Date(pulse.at_ms - server.for_ms).toISOString();
-    const { pool, address, health, state, cause } = server;
-    drawChange({ at, pool, server: address, state: health ?? state, cause, by: null });
+    const { pool, address, health, cause } = server;
+    drawChange({ at, pool, server: address, state: health, cause, by: null });
   }
 }
 

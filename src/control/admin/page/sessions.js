@@ -78,7 +78,7 @@ async function lookAtSessions() {
     const found = await get(`/v1/sessions?${query}`);
     if (mine !== lookNumber) return;
     [sessions, nextPage] = [found.sessions, found.next];
-    const isSilent = found.silent?.length > 0;
+    const isSilent = found.silent.length > 0;
     setText(byId("sessions-note"), isSilent ? `worker ${found.silent} does not answer` : "");
     byId("sessions-note").classList.toggle("bad", isSilent);
   } catch (error) {
@@ -122,8 +122,8 @@ function drawSessions() {
 // Addresses and words by letters, numbers by size, what is missing last.
 function compare(one, other) {
   if (one === other) return 0;
-  if (one === null || one === undefined) return 1;
-  if (other === null || other === undefined) return -1;
+  if (one === null) return 1;
+  if (other === null) return -1;
   if (typeof one === "number") return one - other;
   return String(one).localeCompare(String(other), "en", { numeric: true });
 }

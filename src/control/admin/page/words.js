@@ -61,7 +61,7 @@ function drawBar(cell, share, text) {
 }
 
 function words(name) {
-  return String(name ?? "").replaceAll("_", " ");
+  return name.replaceAll("_", " ");
 }
 
 function count(number) {
@@ -80,7 +80,7 @@ function perSecond(rate) {
 function size(bytes) {
   const units = ["B", "kB", "MB", "GB", "TB", "PB"];
   let at = 0;
-  let value = bytes ?? 0;
+  let value = bytes;
   while (value >= 999.5 && at < units.length - 1) [value, at] = [value / 1_000, at + 1];
   const digits = at === 0 ? 0 : value < 10 ? 2 : value < 100 ? 1 : 0;
   return `${value.toFixed(digits)} ${units[at]}`;
