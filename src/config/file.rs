@@ -14,13 +14,14 @@ use serde_json::Value;
 use super::admin::AdminFile;
 use super::file_access_log::AccessLogFile;
 use super::file_health::{EjectFile, HealthFile, OnDownFile, eject};
+use super::file_sticky::StickyFile;
 use super::limits::{
     ACCEPT_RATE_PER_S, ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES,
-    CONNECTS_IN_FLIGHT, COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS,
-    HALF_CLOSED_TIMEOUT_MS, HEAD_MAX_BYTES, IDLE_S, IDLE_TIMEOUT_MS, INTERVAL_S, IPV4_PREFIX,
-    IPV6_PREFIX, MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_CONNECTIONS, MAX_ENTRIES, PEEK_TIMEOUT_MS,
-    PER_SOURCE_COUNT, PROBES, QUEUE, QUEUE_TIMEOUT_MS, SERVER_CONNECTIONS, SLOW_START_MS,
-    SOCKETIO_PATH, TCP_USER_TIMEOUT_MS, TTL_S, WEIGHT, WORKER_COUNT,
+    CONNECTS_IN_FLIGHT, CORE, DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS, HALF_CLOSED_TIMEOUT_MS,
+    HEAD_MAX_BYTES, IDLE_S, IDLE_TIMEOUT_MS, INTERVAL_S, IPV4_PREFIX, IPV6_PREFIX,
+    MAX_AGE_JITTER_PERCENT, MAX_AGE_MS, MAX_CONNECTIONS, PEEK_TIMEOUT_MS, PER_SOURCE_COUNT, PROBES,
+    QUEUE, QUEUE_TIMEOUT_MS, SERVER_CONNECTIONS, SLOW_START_MS, TCP_USER_TIMEOUT_MS, WEIGHT,
+    WORKER_COUNT,
 };
 use super::{Balance, EngineChoice, KeepAlive, LoopbackCongestion, Peek, ProxyVersion};
 
@@ -343,118 +344,6 @@ pub(super) struct ServerOptions {
     pub(super) max_connections: OrFalse<u32>,
 }
 
-/// A word, or an object with `by`.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(untagged)]
-#[schemars(rename = "Sticky")]
-pub(super) enum StickyFile {
-    Word(StickyWord),
-    Rule(StickyRule),
-}
-
-/// Stickiness that needs no more than its name.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum StickyWord {
-    /// Nothing keeps a client at its server.
-    None,
-    /// The client address, by consistent hash.
-    Source,
-    /// The Socket.IO session id, with every setting at its default.
-    SocketIo,
-}
-
-/// What stickiness looks at. `strict`: a key that cannot be honoured is refused (503) instead of
-/// placed afresh.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(tag = "by", rename_all = "lowercase")]
-#[schemars(deny_unknown_fields)]
-pub(super) enum StickyRule {
-    /// The client address (of the PROXY header where one is accepted), by consistent hash.
-    Source {
-        /// Refuse instead of placing afresh.
-        #[schemars(default)]
-        strict: bool,
-    },
-    /// A cookie the servers set.
-    Cookie {
-        /// Cookie name.
-        name: String,
-        /// Remember which server set which value; without it values are placed by consistent hash.
-        #[schemars(default)]
-        learn: bool,
-        /// Seconds a learned value outlives its last connection.
-        #[schemars(range(min = TTL_S.min, max = TTL_S.max))]
-        #[schemars(default = "whole::<{ TTL_S.default }>")]
-        ttl_s: u32,
-        /// Learned values kept at most.
-        #[schemars(range(min = MAX_ENTRIES.min, max = MAX_ENTRIES.max))]
-        #[schemars(default = "whole::<{ MAX_ENTRIES.default }>")]
-        max_entries: u32,
-        /// ringway sets the cookie itself: the same as `"by": "insert"`.
-        #[schemars(default)]
-        insert: bool,
-        /// With `insert`: keys the token; the same on every machine that shares clients.
-        #[schemars(default)]
-        secret: String,
-        /// With `insert`: what follows the value in Set-Cookie.
-        #[schemars(default = "cookie_attributes")]
-        attributes: String,
-        /// Refuse instead of placing afresh.
-        #[schemars(default)]
-        strict: bool,
-    },
-    /// A cookie ringway sets.
-    Insert {
-        /// Cookie name.
-        name: String,
-        /// Keys the token, so set one; the same on every machine that shares clients.
-        #[schemars(default)]
-        secret: String,
-        /// What follows the value in Set-Cookie.
-        #[schemars(default = "cookie_attributes")]
-        attributes: String,
-        /// Refuse instead of placing afresh.
-        #[schemars(default)]
-        strict: bool,
-    },
-    /// A request header, by consistent hash.
-    Header {
-        /// Field name, in any case.
-        name: String,
-        /// Refuse instead of placing afresh.
-        #[schemars(default)]
-        strict: bool,
-    },
-    /// A query parameter, by consistent hash.
-    Query {
-        /// Parameter name as it stands in the URL.
-        name: String,
-        /// Refuse instead of placing afresh.
-        #[schemars(default)]
-        strict: bool,
-    },
-    /// The Socket.IO session id: learned from the handshake, or led by a server's id.
-    SocketIo {
-        /// Request path.
-        #[schemars(default = "socketio_path")]
-        path: String,
-        /// Sid prefixes are tokens keyed by this; not given: they are server ids.
-        secret: Option<String>,
-        /// Seconds a learned sid outlives its last connection.
-        #[schemars(range(min = TTL_S.min, max = TTL_S.max))]
-        #[schemars(default = "whole::<{ TTL_S.default }>")]
-        ttl_s: u32,
-        /// Learned sids kept at most.
-        #[schemars(range(min = MAX_ENTRIES.min, max = MAX_ENTRIES.max))]
-        #[schemars(default = "whole::<{ MAX_ENTRIES.default }>")]
-        max_entries: u32,
-        /// Refuse instead of placing afresh.
-        #[schemars(default)]
-        strict: bool,
-    },
-}
-
 /// How X-Forwarded-For and X-Forwarded-Proto are written.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -603,12 +492,6 @@ impl Default for ServerOptions {
     }
 }
 
-impl Default for StickyFile {
-    fn default() -> Self {
-        Self::Word(StickyWord::None)
-    }
-}
-
 /// The JSON Schema of a configuration file.
 pub fn schema() -> String {
     let mut schema = schemars::schema_for!(File);
@@ -679,12 +562,4 @@ fn yes() -> bool {
 
 fn round_robin() -> Balance {
     Balance::RoundRobin
-}
-
-fn cookie_attributes() -> String {
-    COOKIE_ATTRIBUTES.to_owned()
-}
-
-fn socketio_path() -> String {
-    SOCKETIO_PATH.to_owned()
 }

@@ -7,9 +7,10 @@
 use super::admin;
 use super::file::{
     AcceptProxyFile, AccountFile, False, File, ForwardedFile, ListenerFile, OneOrMany, OrFalse,
-    PerSourceFile, PoolFile, RouteFile, ServerFile, ServerOptions, StickyFile, StickyRule,
-    StickyWord, TcpKeepAliveFile, WorkersFile, WorkersWord, tcp_keep_alive,
+    PerSourceFile, PoolFile, RouteFile, ServerFile, ServerOptions, TcpKeepAliveFile, WorkersFile,
+    WorkersWord, tcp_keep_alive,
 };
+use super::file_sticky::{StickyFile, StickyRule, StickyWord};
 use super::limits::{
     ACCEPT_RATE_PER_S, ACCOUNT, AUTO_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECT_TRIES,
     CONNECTS_IN_FLIGHT, COOKIE_ATTRIBUTES, CORE, DRAIN_TIMEOUT_MS, DRAIN_WINDOW_MS,

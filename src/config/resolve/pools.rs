@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 
 use super::{checked, health, narrow};
-use crate::config::file::{
-    ForwardedFile, OrFalse, PoolFile, ServerFile, ServerOptions, StickyFile, StickyRule, StickyWord,
-};
+use crate::config::file::{ForwardedFile, OrFalse, PoolFile, ServerFile, ServerOptions};
+use crate::config::file_sticky::{StickyFile, StickyRule, StickyWord};
 use crate::config::limits::{
     COOKIE_ATTRIBUTES, MAX_ENTRIES, QUEUE, QUEUE_TIMEOUT_MS, SOCKETIO_PATH, TTL_S,
 };
