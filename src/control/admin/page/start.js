@@ -14,6 +14,9 @@ const STALE_MS = 3_500;
 let status = null;
 let statusAtMs = 0;
 
+// The look that is under way.
+let looking = null;
+
 // When it was last heard of, on this machine's clock; 0: never.
 let heardAtMs = 0;
 
@@ -53,7 +56,13 @@ function hearChange(notice) {
   look().catch(() => {});
 }
 
-async function look() {
+// Those who want it at the same time get the same one: changes come in hundreds.
+function look() {
+  looking ??= lookOnce().finally(() => { looking = null; });
+  return looking;
+}
+
+async function lookOnce() {
   const [whole, pools, listeners] =
     await Promise.all([get("/v1/status"), get("/v1/pools"), get("/v1/listeners")]);
   [status, statusAtMs] = [whole, Date.now()];
