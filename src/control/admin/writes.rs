@@ -136,7 +136,7 @@ pub(super) async fn log(
     Ok(answer(&json!({ "level": level.to_string() })))
 }
 
-/// The server a path names, which has to be there.
+/// The server a path names, of a pool that is there.
 fn address(desk: &Desk, pool: &str, written: &str) -> Result<Address, Problem> {
     let edition = desk.shared.edition();
     pool_named(&edition, pool)?;
