@@ -238,8 +238,8 @@ MUTANTS = [
 
 def copy_tree():
     """What is built, and what its tests read; unchanged files keep their age."""
-    # The unit tests read configs/.
-    for name in ["src", "tests/sim", "configs"]:
+    # The unit tests read configs/ and docs/.
+    for name in ["src", "tests/sim", "configs", "docs"]:
         source, target = ROOT / name, TREE / name
         wanted = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
         for old in [path for path in target.rglob("*") if path.is_file()]:

@@ -37,6 +37,12 @@ impl World {
             Op::Shutdown { socket } => {
                 let shut = &mut self.sockets.get_mut(&socket.number()).expect("checked").shut;
                 assert!(!std::mem::replace(shut, true), "EOF is said once");
+                let number = socket.number();
+                let sends = |p: &Pending| {
+                    matches!(p.op, Op::Send { .. } | Op::SendAll { .. })
+                        && socket_of(&p.op).map(Fd::number) == Some(number)
+                };
+                assert!(!self.pending.iter().any(sends), "EOF is said before the last byte");
                 if self.link(socket).dead {
                     return Err(Fault::from_errno(libc::ENOTCONN));
                 }
