@@ -1,6 +1,6 @@
 //! The only clock reads.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Microseconds since it was made, on the monotonic clock.
 #[derive(Clone, Copy, Debug)]
@@ -34,21 +34,7 @@ pub fn wall_ms() -> u64 {
 
 /// As RFC 3339 has it, in UTC: `2026-11-25T12:00:00.000Z`.
 pub fn rfc3339(wall_ms: u64) -> String {
-    let (days, ms) = (wall_ms / 86_400_000, wall_ms % 86_400_000);
-    // Years that begin in March, so that a leap day is the last of its year (Howard Hinnant,
-    // chrono-compatible low-level date algorithms).
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
-    let (seconds, ms) = (ms / 1000 % 60, ms % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{ms:03}Z")
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(wall_ms)).to_string()
 }
 
 /// A number nobody outside can guess, for keyed hashes and seeds.
