@@ -5,6 +5,7 @@ mod accepting;
 pub mod inquiry;
 mod orders;
 mod receiving;
+mod records;
 mod searching;
 mod seat;
 mod shared;
@@ -13,7 +14,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::Receiver;
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
@@ -21,25 +22,24 @@ use ipnet::IpNet;
 use crate::config::PoolIndex;
 use crate::edition::Edition;
 use crate::hosts::Hosts;
-use crate::log::{self, Batch, Began, Entry, Record};
 use crate::metrics::Lack;
 use crate::pool::ServerIndex;
 use crate::random::Random;
 use crate::session::{Action, CloseReason, Cx, Event, Habit, PipeState};
 use crate::slots::{SlotId, Slots};
-use crate::sys::mailbox::Mailbox;
 use crate::sys::{
     Completion, Engine, Farewell, Fault, Fd, Kind, Op, PipeId, Readiness, Side, Submitted, Token,
 };
 use crate::timer::Wheel;
 use accepting::{Listener, Waiting};
-use inquiry::SessionId;
 use orders::Draining;
+use records::Collected;
 use searching::{Departure, Search};
 use seat::Seat;
 use shared::LocalEdition;
 
 pub use orders::{ListenerNumber, Order, Orders, Placement, Reload};
+pub use records::Records;
 pub use shared::Shared;
 
 /// What a worker starts with.
@@ -66,20 +66,6 @@ pub struct Setup {
     pub seed: u64,
 }
 
-/// Where a worker's log records go.
-pub struct Records {
-    /// To the control thread, which never blocks a worker: a full channel loses the batch.
-    pub sender: SyncSender<Batch>,
-    /// Wakes it.
-    pub mailbox: Mailbox,
-}
-
-/// Records handed over at once.
-const RECORDS_BATCH: usize = 64;
-
-/// Microseconds a record may wait for others.
-const RECORDS_WAIT_US: u64 = 50_000;
-
 /// Microseconds accepting pauses when descriptors or memory ran out.
 const ACCEPT_PAUSE_US: u64 = 100_000;
 
@@ -98,7 +84,6 @@ pub struct Worker<E: Engine> {
     mailbox: Fd,
     orders: Receiver<Order>,
     post: Fd,
-    records_to: Records,
 
     slots: Slots<Seat>,
     wheel: Wheel,
@@ -127,10 +112,8 @@ pub struct Worker<E: Engine> {
     starved: VecDeque<(SlotId, Side)>,
     /// Sides whose session has asked for what was kept for it.
     kept: VecDeque<(SlotId, Side)>,
-    /// All of one edition.
-    records: Vec<Entry>,
-    records_of: Rc<LocalEdition>,
-    records_since_us: u64,
+    /// What is to be told of sessions.
+    records: Collected,
 
     /// Operations that were done when submitted, taken up in the next turn so that no session runs
     /// ahead of others.
@@ -206,6 +189,8 @@ impl<E: Engine> Worker<E> {
             Some(listener)
         };
         shared.counters[setup.number].start(setup.sessions_max, setup.descriptors_max);
+        let records =
+            Collected::new(setup.number, Arc::clone(&shared), setup.records, Rc::clone(&edition));
         Self {
             engine,
             shared,
@@ -214,7 +199,6 @@ impl<E: Engine> Worker<E> {
             mailbox: setup.mailbox,
             orders: setup.orders,
             post: setup.post,
-            records_to: setup.records,
             slots: Slots::with_limit(setup.sessions_max),
             wheel: Wheel::new(now_us / 1000),
             surroundings,
@@ -230,10 +214,8 @@ impl<E: Engine> Worker<E> {
             departures: Vec::new(),
             starved: VecDeque::new(),
             kept: VecDeque::new(),
-            records: Vec::with_capacity(RECORDS_BATCH),
-            records_of: Rc::clone(&edition),
+            records,
             edition,
-            records_since_us: 0,
             done: Vec::new(),
             buffers_held: 0,
             completions: Vec::new(),
@@ -250,7 +232,7 @@ impl<E: Engine> Worker<E> {
             self.turn()?;
         }
         self.give_up_searches();
-        self.hand_over_records();
+        self.records.hand_over();
         Ok(())
     }
 
@@ -287,19 +269,15 @@ impl<E: Engine> Worker<E> {
         self.close_departing();
         self.resume_accepting();
         self.search_on();
-        if !self.records.is_empty()
-            && (self.records.len() >= RECORDS_BATCH
-                || self.now_us - self.records_since_us >= RECORDS_WAIT_US)
-        {
-            self.hand_over_records();
+        if self.records.are_due(self.now_us) {
+            self.records.hand_over();
         }
         Ok(())
     }
 
     /// How long there is nothing to do but wait for completions.
     fn timeout_us(&self) -> Option<u64> {
-        let records_at =
-            (!self.records.is_empty()).then_some(self.records_since_us + RECORDS_WAIT_US);
+        let records_at = self.records.due_us();
         let accept_at = match self.accepting {
             Accepting::Until(at_us) => Some(at_us),
             _ => None,
@@ -587,43 +565,7 @@ impl<E: Engine> Worker<E> {
         if let Some(network) = self.networks.remove(&id.index) {
             admission.leave_network(about.listener, network);
         }
-        let Some(log) = &seat.edition.config.access_log else { return };
-        if reason.is_error() || self.is_sampled(id, log.sample_one_in) {
-            let duration_us = self.now_us - about.accepted_us;
-            let record = Record { id, about, reason, duration_us };
-            self.record(&seat.edition, Entry::Ended(record));
-        }
-    }
-
-    /// Told where the access log wants to know when a session has its server.
-    fn begun(&mut self, id: SlotId) {
-        let Some(seat) = self.slots.find(id) else { return };
-        let Some(log) = seat.edition.config.access_log.as_ref().filter(|log| log.start) else {
-            return;
-        };
-        let (one_in, edition) = (log.sample_one_in, Rc::clone(&seat.edition));
-        let about = seat.session.about().copy();
-        let has_server = about.place.is_some_and(|place| place.connected);
-        if has_server && self.is_sampled(id, one_in) {
-            self.record(&edition, Entry::Began(Began { id, about, at_us: self.now_us }));
-        }
-    }
-
-    fn is_sampled(&self, slot: SlotId, one_in: u32) -> bool {
-        log::is_sampled(SessionId { worker: self.number, slot }, one_in)
-    }
-
-    fn record(&mut self, edition: &Rc<LocalEdition>, entry: Entry) {
-        if !Rc::ptr_eq(&self.records_of, edition) {
-            if !self.records.is_empty() {
-                self.hand_over_records();
-            }
-            self.records_of = Rc::clone(edition);
-        }
-        if self.records.is_empty() {
-            self.records_since_us = self.now_us;
-        }
-        self.records.push(entry);
+        self.ended(id, &seat.edition, about, reason);
     }
 
     fn expire(&mut self) {
@@ -644,18 +586,6 @@ impl<E: Engine> Worker<E> {
     /// Counted here, told by the control thread: a worker writes no logs.
     fn lack(&self, lack: Lack) {
         self.shared.counters[self.number].lack(lack);
-    }
-
-    fn hand_over_records(&mut self) {
-        let records = std::mem::replace(&mut self.records, Vec::with_capacity(RECORDS_BATCH));
-        let edition = Arc::clone(&self.records_of.0);
-        let batch = Batch { worker: self.number, edition, entries: records };
-        match self.records_to.sender.try_send(batch) {
-            Ok(()) => self.records_to.mailbox.ring(),
-            Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) => {
-                self.shared.counters[self.number].lose_lines(lost.entries.len());
-            }
-        }
     }
 }
 

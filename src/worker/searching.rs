@@ -179,7 +179,7 @@ impl<E: Engine> Worker<E> {
         let (ticket, worker) = (*ticket, self.number);
         // Without a control thread there is nobody who wants to know.
         let _ = sender.send(Answer { ticket, worker, sessions, matched, next, is_last });
-        self.records_to.mailbox.ring();
+        self.records.wake();
     }
 
     /// This worker ends: whoever still waits for an answer gets what was found.
