@@ -98,16 +98,13 @@ impl<E: Engine> Worker<E> {
     /// Told where the access log wants to know when a session has its server.
     pub(super) fn begun(&mut self, id: SlotId) {
         let Some(seat) = self.slots.find(id) else { return };
-        let Some(log) = seat.edition.config.access_log.as_ref().filter(|log| log.start) else {
-            return;
-        };
-        let (one_in, edition) = (log.sample_one_in, Rc::clone(&seat.edition));
-        let about = seat.session.about().copy();
+        let Some(log) = &seat.edition.config.access_log else { return };
+        let about = seat.session.about();
         let has_server = about.place.is_some_and(|place| place.connected);
         let name = SessionId { worker: self.number, slot: id };
-        if has_server && is_sampled(name, one_in) {
-            let began = Began { id, about, at_us: self.now_us };
-            self.records.add(&edition, Entry::Began(began), self.now_us);
+        if log.start && has_server && is_sampled(name, log.sample_one_in) {
+            let began = Began { id, about: about.copy(), at_us: self.now_us };
+            self.records.add(&seat.edition, Entry::Began(began), self.now_us);
         }
     }
 
