@@ -46,8 +46,8 @@ pub(crate) struct Lines {
     records: Receiver<Batch>,
     /// Where the access log goes.
     target: RefCell<Target>,
-    /// How often that has changed.
-    changes: Cell<u64>,
+    /// That has changed since.
+    redirected: Cell<bool>,
     /// The file is to be opened again.
     reopen: Cell<bool>,
     messages: Way,
@@ -74,7 +74,7 @@ impl Lines {
             shared,
             records,
             target: RefCell::new(target),
-            changes: Cell::new(0),
+            redirected: Cell::new(false),
             reopen: Cell::new(false),
             messages: Way::default(),
             access: Way::default(),
@@ -92,7 +92,7 @@ impl Lines {
     /// The access log goes elsewhere from now on.
     pub(crate) fn redirect(&self, target: Target) {
         *self.target.borrow_mut() = target;
-        self.changes.set(self.changes.get() + 1);
+        self.redirected.set(true);
         self.wake();
     }
 
@@ -140,13 +140,12 @@ impl Lines {
 
     async fn write_access(&self, engine: EngineKind) {
         let (way, mut chunk) = (&self.access, Chunk::default());
-        let (mut output, mut known) = (Output::Nobody, None);
+        let mut output = Output::of(&self.target.borrow().sink(), engine);
         while !self.ending.get() {
             if self.reopen.take() {
                 self.open_again().await;
             }
-            let changes = self.changes.get();
-            if known.replace(changes) != Some(changes) {
+            if self.redirected.take() {
                 output = Output::of(&self.target.borrow().sink(), engine);
             }
             if !self.goes_to_stdout() {
@@ -184,14 +183,16 @@ impl Lines {
 
     /// Adds lines of the access log to a chunk that has room; what is left waits in the channel.
     fn fill(&self, chunk: &mut Chunk) {
-        let target = self.target.borrow();
-        while chunk.bytes.len() < CHUNK_BYTES
-            && let Ok(batch) = self.records.try_recv()
-        {
-            if let Some(to) = &target.to {
-                chunk.push(&batch, to, self.shared.clock);
-            }
+        while chunk.bytes.len() < CHUNK_BYTES && self.take_batch(chunk) {}
+    }
+
+    /// Adds a batch to a chunk, whatever is in it; whether there was one.
+    fn take_batch(&self, chunk: &mut Chunk) -> bool {
+        let Ok(batch) = self.records.try_recv() else { return false };
+        if let Some(to) = &self.target.borrow().to {
+            chunk.push(&batch, to, self.shared.clock);
         }
+        true
     }
 
     fn lose(&self, lines: usize) {
@@ -237,7 +238,7 @@ impl Lines {
             return self.finish_messages();
         }
         let mut chunk = Chunk::default();
-        while self.take_last(&mut chunk) {}
+        while self.take_batch(&mut chunk) {}
         let sink = self.target.borrow().sink();
         self.write_last(&self.access, sink, chunk);
     }
@@ -246,17 +247,8 @@ impl Lines {
     pub(crate) fn finish_messages(&self) {
         let mut chunk = Chunk::default();
         self.lose(Messages::of_process().take(&mut chunk));
-        while self.goes_to_stdout() && self.take_last(&mut chunk) {}
+        while self.goes_to_stdout() && self.take_batch(&mut chunk) {}
         self.write_last(&self.messages, Sink::Stdout, chunk);
-    }
-
-    /// Adds a last batch to a chunk, whatever is in it; whether there was one.
-    fn take_last(&self, chunk: &mut Chunk) -> bool {
-        let Ok(batch) = self.records.try_recv() else { return false };
-        if let Some(to) = &self.target.borrow().to {
-            chunk.push(&batch, to, self.shared.clock);
-        }
-        true
     }
 
     /// On a thread that may wait longer than ringway does.
