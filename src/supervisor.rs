@@ -39,6 +39,7 @@ use crate::sys::epoll::Epoll;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::pipes::PIPES_MAX;
 use crate::sys::post::Post;
+use crate::sys::privileges::{self, Identity};
 use crate::sys::ring::Ring;
 use crate::sys::seccomp::Thread;
 use crate::sys::socket::TcpOptions;
@@ -136,7 +137,8 @@ pub struct Bound {
     pub admin: Option<Address>,
 }
 
-/// Runs until it is told to end by a signal. Once connections are accepted, `ready` is told where.
+/// Runs until it is told to end by a signal. Once connections are accepted and signals heard,
+/// `ready` is told where.
 ///
 /// # Errors
 /// A user that cannot be had, names that cannot be looked up, addresses that cannot be listened on
@@ -147,13 +149,15 @@ pub fn run(config: Config, given: Given, ready: impl FnOnce(&Bound)) -> Result<(
     rights::become_user(&config)?;
     let control_mailbox = Mailbox::new().map_err(failed("mailbox"))?;
     let mut supervisor = Supervisor::start(config, given, service, &control_mailbox)?;
-    // Whoever reads that it is ready may send a signal before the control thread listens.
+    // Whoever is served may send a signal before the control thread listens.
     signal::hold_back().map_err(failed("signals"))?;
-    supervisor.announce();
+    let identity = privileges::identity();
     supervisor.sandbox.confine(Thread::Control).map_err(failed("sandbox"))?;
-    ready(&supervisor.bound());
     Messages::of_process().keep(control_mailbox.clone());
-    let result = control::run(&mut supervisor, control_mailbox);
+    let result = control::run(&mut supervisor, control_mailbox, |supervisor| {
+        supervisor.announce(&identity);
+        ready(&supervisor.bound());
+    });
     let (shared, lines) = (Arc::clone(&supervisor.shared), Rc::clone(&supervisor.lines));
     supervisor.service.stopping(0, &shared);
     let stopped = supervisor.stop();
@@ -310,7 +314,7 @@ impl Supervisor {
         &self.lines
     }
 
-    fn announce(&self) {
+    fn announce(&self, identity: &Identity) {
         if let Some(admin) = &self.admin {
             let has_token = admin.token.is_some();
             info!(address = %admin.address, token = has_token, "admin");
@@ -318,7 +322,7 @@ impl Supervisor {
         for (name, address) in &self.listeners.bound() {
             info!(listener = %name, %address, "listening");
         }
-        rights::tell(self.sandbox, self.engine);
+        rights::tell(identity, self.sandbox, self.engine);
         let (workers, engine) = (self.workers.len(), self.engine.as_str());
         info!(workers, sessions_per_worker = self.sessions_max, engine, "ready");
     }

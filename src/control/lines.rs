@@ -102,9 +102,13 @@ impl Lines {
         self.access.due.notify_one();
     }
 
-    /// Writes what there is, until [`Lines::settle`].
-    pub(super) async fn write(&self, engine: EngineKind) {
-        tokio::join!(self.write_messages(engine), self.write_access(engine));
+    /// Opens both ways out now; then writes what there is, until [`Lines::settle`].
+    pub(super) fn write(&self, engine: EngineKind) -> impl Future<Output = ()> {
+        let stdout = Output::of(&Sink::Stdout, engine);
+        let access = Output::of(&self.target.borrow().sink(), engine);
+        async move {
+            tokio::join!(self.write_messages(stdout), self.write_access(access, engine));
+        }
     }
 
     /// Says once a second that lines were lost, for as long as ringway runs.
@@ -122,9 +126,8 @@ impl Lines {
         }
     }
 
-    async fn write_messages(&self, engine: EngineKind) {
+    async fn write_messages(&self, mut output: Output) {
         let (way, mut chunk) = (&self.messages, Chunk::default());
-        let mut output = Output::of(&Sink::Stdout, engine);
         while !self.ending.get() {
             self.lose(Messages::of_process().take(&mut chunk));
             if self.goes_to_stdout() {
@@ -138,9 +141,8 @@ impl Lines {
         Messages::of_process().written();
     }
 
-    async fn write_access(&self, engine: EngineKind) {
+    async fn write_access(&self, mut output: Output, engine: EngineKind) {
         let (way, mut chunk) = (&self.access, Chunk::default());
-        let mut output = Output::of(&self.target.borrow().sink(), engine);
         while !self.ending.get() {
             if self.reopen.take() {
                 self.open_again().await;

@@ -24,7 +24,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal as on_signal};
+use tokio::signal::unix::{Signal, SignalKind, signal as on_signal};
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
@@ -48,8 +48,13 @@ pub(crate) use lines::{Lines, Target};
 const SWEEP_S: u64 = 5;
 
 /// Serves until every worker has ended, one of them has failed, or everything is to end at once.
-/// `mailbox` is rung when there is something to write, and when a worker ends.
-pub(crate) fn run(supervisor: &mut Supervisor, mailbox: Mailbox) -> io::Result<()> {
+/// `mailbox` is rung when there is something to write, and when a worker ends. `ready` is called
+/// once signals are heard, and no descriptor is missing that this thread cannot do without.
+pub(crate) fn run(
+    supervisor: &mut Supervisor,
+    mailbox: Mailbox,
+    ready: impl FnOnce(&Supervisor),
+) -> io::Result<()> {
     let shared = supervisor.shared().clone();
     let (engine, orders) = (supervisor.engine(), supervisor.orders());
     let service = supervisor.service().clone();
@@ -59,14 +64,15 @@ pub(crate) fn run(supervisor: &mut Supervisor, mailbox: Mailbox) -> io::Result<(
     let notices = Arc::new(Notices::new(shared.clock));
     let (to_commands, commands) = mpsc::channel(admin::COMMANDS_MAX);
     let desk = desk(supervisor, &notices, &inquiries, to_commands);
-    let mut endpoint = supervisor.take_admin();
     let serve = async {
         let mail = Mail::open(mailbox, engine)?;
+        let signals = Signals::listen()?;
         let mut writing = pin!(lines.write(engine));
-        // Signals that come from here on wait until they are listened to.
+        ready(supervisor);
         service.ready(&shared);
+        let mut endpoint = supervisor.take_admin();
         let result = tokio::select! {
-            result = obey(supervisor, commands) => result,
+            result = obey(supervisor, signals, commands) => result,
             result = take_in(&shared, &incoming, mail) => result,
             () = sweep(&shared) => Ok(()),
             () = shortages::tell(&shared) => Ok(()),
@@ -121,33 +127,51 @@ async fn answer(endpoint: Option<&mut Endpoint>, desk: Arc<Desk>) -> io::Result<
     }
 }
 
+/// What the control thread is told by signals.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    renamed: Signal,
+}
+
+impl Signals {
+    /// From now on; those that were held back come first.
+    fn listen() -> io::Result<Self> {
+        let signals = Self {
+            terminate: on_signal(SignalKind::terminate())?,
+            interrupt: on_signal(SignalKind::interrupt())?,
+            hang_up: on_signal(SignalKind::hangup())?,
+            renamed: on_signal(SignalKind::user_defined1())?,
+        };
+        signal::let_through()?;
+        Ok(signals)
+    }
+}
+
 /// SIGTERM drains, a second one and SIGINT end everything at once, SIGHUP reloads, SIGUSR1 opens
 /// the file of the access log again; and what comes by the admin endpoint.
 async fn obey(
     supervisor: &mut Supervisor,
+    mut signals: Signals,
     mut commands: mpsc::Receiver<Command>,
 ) -> io::Result<()> {
-    let mut terminate = on_signal(SignalKind::terminate())?;
-    let mut interrupt = on_signal(SignalKind::interrupt())?;
-    let mut hang_up = on_signal(SignalKind::hangup())?;
-    let mut renamed = on_signal(SignalKind::user_defined1())?;
-    signal::let_through()?;
     let mut reloading = Reloading::default();
     loop {
         tokio::select! {
-            _ = terminate.recv() => {
+            _ = signals.terminate.recv() => {
                 info!(signal = "SIGTERM", "stopping");
                 supervisor.drain();
             }
-            _ = interrupt.recv() => {
+            _ = signals.interrupt.recv() => {
                 info!(signal = "SIGINT", "stopping");
                 return Ok(());
             }
-            _ = hang_up.recv() => {
+            _ = signals.hang_up.recv() => {
                 info!(signal = "SIGHUP", "reloading");
                 reloading.ask(supervisor, None);
             }
-            _ = renamed.recv() => supervisor.lines().reopen(),
+            _ = signals.renamed.recv() => supervisor.lines().reopen(),
             Some(command) = commands.recv() => match command {
                 // Who asked may have gone.
                 Command::Change { ask, answer } => drop(answer.send(supervisor.change(&ask))),

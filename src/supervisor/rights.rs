@@ -9,7 +9,7 @@ use super::{Failed, failed};
 use crate::config::{Address, Bind, Config, LogTo};
 use crate::sys::choice::EngineKind;
 use crate::sys::confine::Sandbox;
-use crate::sys::privileges;
+use crate::sys::privileges::{self, Identity};
 
 /// Before anything is made that has an owner.
 pub(super) fn become_user(config: &Config) -> Result<(), Failed> {
@@ -60,17 +60,17 @@ fn folder(file: &Path) -> Option<PathBuf> {
     Some(if folder.as_os_str().is_empty() { ".".into() } else { folder.to_owned() })
 }
 
-/// What is in force, in one line; asked while the kernel may still be asked.
-pub(super) fn tell(sandbox: Sandbox, engine: EngineKind) {
-    let (identity, landlock) = (privileges::identity(), sandbox.landlock());
+/// What is in force, in one line.
+pub(super) fn tell(identity: &Identity, sandbox: Sandbox, engine: EngineKind) {
+    let landlock = sandbox.landlock();
     let rings = match (sandbox.restricts_rings(), engine) {
         (false, _) => "off",
         (true, EngineKind::IoUring) => "workers",
         (true, EngineKind::Epoll) => "none",
     };
     info!(
-        user = %identity.user(),
-        capabilities = %identity.capabilities(),
+        user = %identity.user,
+        capabilities = %identity.capabilities,
         no_new_privs = true,
         %landlock,
         seccomp = %sandbox.seccomp(),

@@ -148,33 +148,26 @@ pub fn is_root() -> bool {
 
 /// What this thread has, for the log.
 pub struct Identity {
-    uid: Uid,
-    effective: CapsHashSet,
-}
-
-/// Asks the kernel.
-pub fn identity() -> Identity {
-    let effective = caps::read(None, CapSet::Effective).unwrap_or_default();
-    Identity { uid: Uid::effective(), effective }
-}
-
-impl Identity {
     /// The user's name, or its number where it has none.
-    pub fn user(&self) -> String {
-        let found = User::from_uid(self.uid).ok().flatten();
-        found.map_or_else(|| self.uid.to_string(), |user| user.name)
-    }
-
+    pub user: String,
     /// By name, or how many where they are more than a few.
-    pub fn capabilities(&self) -> String {
-        let mut names: Vec<_> = self.effective.iter().map(ToString::to_string).collect();
-        names.sort();
-        match names.len() {
-            0 => "none".to_owned(),
-            1..=3 => names.join(",").to_lowercase(),
-            many => many.to_string(),
-        }
-    }
+    pub capabilities: String,
+}
+
+/// Asks the kernel, which a confined thread may not.
+pub fn identity() -> Identity {
+    let uid = Uid::effective();
+    let found = User::from_uid(uid).ok().flatten();
+    let user = found.map_or_else(|| uid.to_string(), |user| user.name);
+    let effective = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let mut names: Vec<_> = effective.iter().map(ToString::to_string).collect();
+    names.sort();
+    let capabilities = match names.len() {
+        0 => "none".to_owned(),
+        1..=3 => names.join(",").to_lowercase(),
+        many => many.to_string(),
+    };
+    Identity { user, capabilities }
 }
 
 #[cfg(test)]

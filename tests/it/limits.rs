@@ -168,11 +168,6 @@ fn a_server_is_not_blamed_for_a_descriptor_that_is_missing() {
         "pools": {"app": {"servers": [server.address()], "connect_timeout_ms": 60000}},
     }))
     .start();
-    // Its line in the log says that the control thread has all that it needs to begin.
-    let silent = lb.client();
-    let address = silent.address();
-    drop(silent);
-    lb.session_of(address);
     let (limit, open) = (lb.descriptor_limit(), lb.descriptors());
     let mut client = lb.client();
     client.send("GET / HTTP/1.1\r\n");
