@@ -4,22 +4,20 @@
 //! Workers format and write nothing: they collect [`Entry`]s and hand them over in batches. Here
 //! entries become lines, whoever they are for; the control thread writes them.
 
-mod line;
-
 mod daemon;
+mod line;
 mod messages;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::config::LogTo;
 use crate::edition::Edition;
 use crate::session::{About, CloseReason};
 use crate::slots::SlotId;
-use crate::sys::clock::Clock;
+use crate::sys::clock::{Clock, wall};
 use crate::worker::inquiry::SessionId;
 use line::Line;
 
@@ -128,7 +126,7 @@ impl Chunk {
         // Without an access log there are no entries.
         let Some(log) = &batch.edition.config.access_log else { return };
         let format = log.format;
-        let (wall, now_us) = (SystemTime::now(), clock.now_us());
+        let (wall, now_us) = (wall(), clock.now_us());
         for entry in &batch.entries {
             let line = Line::of(entry, batch);
             let age = std::time::Duration::from_micros(now_us.saturating_sub(line.at_us));

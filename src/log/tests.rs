@@ -1,6 +1,6 @@
 //! Lines byte by byte, also where a peer has chosen what is in them.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 

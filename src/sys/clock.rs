@@ -26,9 +26,14 @@ impl Clock {
     }
 }
 
-/// Milliseconds since 1970, which may go back; for people to read, never to wait by.
+/// What people call the time. It may go back, so nothing ever waits by it.
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+/// The same in milliseconds since 1970.
 pub fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = wall().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).expect("584 million years of milliseconds")
 }
 
