@@ -14,7 +14,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSe
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Counters, Distribution, Lack};
+use super::{Counters, Distribution, Lack, PoolTotals};
 use crate::edition::Edition;
 use crate::pool::{Failure, How, Pool, STATES, ServerIndex};
 use crate::session::CloseReason;
@@ -63,8 +63,9 @@ impl Collector for Now {
         process(&mut page, &self.shared, &edition, self.moment)?;
         workers(&mut page, &self.shared.counters)?;
         listeners(&mut page, &edition)?;
-        pools(&mut page, &edition, now_ms)?;
-        pool_times(&mut page, &edition)?;
+        let totals: Vec<_> = edition.pools.iter().map(|pool| (pool, pool.totals())).collect();
+        pools(&mut page, &totals, now_ms)?;
+        pool_times(&mut page, &totals)?;
         servers(&mut page, &edition, now_ms)?;
         ports(&mut page, &self.shared, &edition, self.moment.ports_max)
     }
@@ -205,8 +206,7 @@ fn listeners(page: &mut Page<'_>, edition: &Edition) -> fmt::Result {
     page.gauge(("listener_sessions_max", None), "Sessions it may have, if that is limited", max)
 }
 
-fn pools(page: &mut Page<'_>, edition: &Edition, now_ms: u64) -> fmt::Result {
-    let all: Vec<_> = edition.pools.iter().map(|pool| (pool, pool.totals())).collect();
+fn pools(page: &mut Page<'_>, all: &[(&Pool, PoolTotals)], now_ms: u64) -> fmt::Result {
     let each = || all.iter().map(|(pool, totals)| (("pool", pool.name()), totals));
     let picks = each().flat_map(|(pool, totals)| {
         How::ALL.map(|how| ([pool, ("how", how.as_str())], totals.picks[how as usize]))
@@ -232,7 +232,7 @@ fn pools(page: &mut Page<'_>, edition: &Edition, now_ms: u64) -> fmt::Result {
     });
     page.counter(("pool_closed", None), "Sessions that are over, by reason", closed)?;
     let one = |number: fn(&Pool) -> u64| {
-        edition.pools.iter().map(move |pool| ([("pool", pool.name())], number(pool)))
+        all.iter().map(move |(pool, _)| ([("pool", pool.name())], number(pool)))
     };
     let help = "Learned keys kept now";
     page.gauge(("pool_learned_keys", None), help, one(|pool| pool.learned() as u64))?;
@@ -241,7 +241,7 @@ fn pools(page: &mut Page<'_>, edition: &Edition, now_ms: u64) -> fmt::Result {
     let help = "Connects in flight now, where they are limited";
     page.gauge(("pool_connecting", None), help, one(|pool| pool.connecting().into()))?;
     let condition = |of: fn(&Pool, u64) -> bool| {
-        edition.pools.iter().map(move |p| ([("pool", p.name())], u64::from(of(p, now_ms))))
+        all.iter().map(move |(p, _)| ([("pool", p.name())], u64::from(of(p, now_ms))))
     };
     let help = "1 while servers count that are not up, for want of others, else 0";
     let panics = condition(|pool, now_ms| pool.condition(now_ms).panic.is_some());
@@ -254,8 +254,7 @@ fn pools(page: &mut Page<'_>, edition: &Edition, now_ms: u64) -> fmt::Result {
     )
 }
 
-fn pool_times(page: &mut Page<'_>, edition: &Edition) -> fmt::Result {
-    let all: Vec<_> = edition.pools.iter().map(|pool| (pool, pool.totals())).collect();
+fn pool_times(page: &mut Page<'_>, all: &[(&Pool, PoolTotals)]) -> fmt::Result {
     let each = || all.iter().map(|(pool, totals)| ([("pool", pool.name())], totals));
     let peeks = each().map(|(pool, totals)| (pool, totals.peeks.clone()));
     page.times("pool_peek", "From accept to the choice of this pool", peeks)?;
