@@ -486,7 +486,7 @@ impl<E: Engine> Worker<E> {
     fn connect(&mut self, id: SlotId, pool: PoolIndex, server: ServerIndex, data_in_hand: bool) {
         let seat = self.slots.find(id).expect("a seat lives until its End");
         let pool = &seat.edition.pools[pool.0 as usize];
-        let peer = pool.servers()[server.0 as usize].peer;
+        let peer = pool.server(server).peer;
         let open = Op::Open { peer, sources: pool.sources().clone(), data_in_hand };
         match self.engine.submit(token(id, Kind::Connect, Side::Server), open) {
             Submitted::Done(Ok(number)) => {
@@ -514,7 +514,7 @@ impl<E: Engine> Worker<E> {
         let seat = self.slots.find(id).expect("a seat outlives its operations");
         let Some(place) = seat.session.about().place else { return false };
         let pool = &seat.edition.pools[place.pool.0 as usize];
-        let peer = pool.servers()[place.server.0 as usize].peer;
+        let peer = pool.server(place.server).peer;
         let socket = seat.socket(Side::Server);
         let next = Op::NextSource { socket, peer, sources: pool.sources().clone() };
         let token = token(id, Kind::Cancel, Side::Server);

@@ -111,7 +111,7 @@ impl<'s> Keeper<'s> {
         let change = self.rounds.record(serial, is_good, now_ms, &mut self.random);
         let Some(Change { pool: index, server: at, verdict, count }) = change else { return };
         let pool = &self.edition.pools[index.0 as usize];
-        let server = &pool.servers()[at.0 as usize];
+        let server = pool.server(at);
         pool.judge(at, verdict, now_ms);
         self.watch.told(index, at, server.standing(now_ms));
         let checks = if count == 1 { "check" } else { "checks" };

@@ -54,9 +54,9 @@ impl<'a> Line<'a> {
         let Self { id, batch, about, record, .. } = self;
         let edition = &batch.edition;
         let pool = about.pool.map(|pool| &edition.pools[pool.0 as usize]);
-        let server = about.place.map(|place| {
-            &edition.pools[place.pool.0 as usize].servers()[place.server.0 as usize].address
-        });
+        let server = about
+            .place
+            .map(|place| &edition.pools[usize::from(place.pool.0)].server(place.server).address);
         let or_none = |text: Option<&'a str>| text.map_or(Value::None, Value::Text);
         say("id", Value::Shown(id));
         say("client", about.client.as_ref().map_or(Value::Word("unix"), |at| Value::Shown(at)));

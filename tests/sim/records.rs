@@ -11,8 +11,8 @@ use crate::editions::{DENIED, Kind, Speech};
 use crate::kernel::World;
 use crate::link::Link;
 
-/// A client that gets nothing for so long (`UNSENT_LOOKS`, but for a tick) may
-/// lose what it is owed.
+/// A client that gets nothing for so long (`UNSENT_LOOKS`, but for a tick) may lose
+/// what it is owed.
 pub(crate) const GIVEN_UP_US: u64 = 4_980_000;
 
 /// Checks one record.
@@ -29,9 +29,8 @@ pub(crate) fn check(record: &Record, edition: &Edition, world: &World) {
     let [up, down] = about.received;
     let taken = server.map_or(0, |server| server.taken);
     assert!(up <= client.taken && down <= taken, "more bytes than there were: {told}");
-    let place = about.place.map(|place| {
-        edition.pools[place.pool.0 as usize].servers()[usize::from(place.server.0)].peer
-    });
+    let place =
+        about.place.map(|place| edition.pools[usize::from(place.pool.0)].server(place.server).peer);
     if let Some(server) = server {
         assert_eq!(place, server.peer, "another server: {told}");
     }

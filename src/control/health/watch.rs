@@ -51,10 +51,10 @@ impl Watch {
     /// Looks at every server and pool.
     pub(super) fn look(&mut self, edition: &Edition, notices: &Notices, now_ms: u64) {
         for (pool, seen) in edition.pools.iter().zip(&mut self.0) {
-            for (at, seen) in (0..).zip(&mut seen.standings) {
-                let standing = pool.servers()[usize::from(at)].standing(now_ms);
+            for (at, seen) in (0..).map(ServerIndex).zip(&mut seen.standings) {
+                let standing = pool.server(at).standing(now_ms);
                 if standing != *seen {
-                    tell_server(pool, ServerIndex(at), *seen, standing, notices);
+                    tell_server(pool, at, *seen, standing, notices);
                     *seen = standing;
                 }
             }
@@ -68,7 +68,7 @@ impl Watch {
 }
 
 fn tell_server(pool: &Pool, at: ServerIndex, before: Standing, now: Standing, notices: &Notices) {
-    let (name, server) = (pool.name(), &pool.servers()[usize::from(at.0)].address);
+    let (name, server) = (pool.name(), &pool.server(at).address);
     match now {
         Standing::Ejected { .. } => {
             let Some((failure, length_ms)) = pool.ejection(at) else { return };
