@@ -75,7 +75,7 @@ MUTANTS = [
     ),
     Mutant(
         "a missing shutdown",
-        "src/session/relay.rs",
+        "src/session/relay/ending.rs",
         "                cx.act(Action::Shutdown(to));\n                self.look_soon(cx);\n",
         "                self.look_soon(cx);\n",
     ),
@@ -173,7 +173,7 @@ MUTANTS = [
     ),
     Mutant(
         "EOF before the last byte",
-        "src/session/relay.rs",
+        "src/session/relay/ending.rs",
         "        if self.half(side).is_sending() {\n            // Behind that",
         "        if false {\n            // Behind that",
     ),
@@ -191,7 +191,7 @@ MUTANTS = [
     ),
     Mutant(
         "a server's reset forwarded before what came first",
-        "src/session/relay.rs",
+        "src/session/relay/ending.rs",
         "Next::To(close::forward_reset(self.parting.unwrap_or(reason), cx))",
         "Next::To(close::reset_client(self.parting.unwrap_or(reason), cx))",
     ),
@@ -203,7 +203,7 @@ MUTANTS = [
     ),
     Mutant(
         "a reset that a send saw forgotten",
-        "src/session/relay.rs",
+        "src/session/relay/ending.rs",
         "            self.server_gone = Some(reason);\n",
         "",
     ),
