@@ -101,6 +101,7 @@ impl<'s> Keeper<'s> {
         }
         self.rounds.follow(&edition, self.shared.clock.now_ms(), &mut self.random);
         self.watch.follow(Some(&self.edition), &edition);
+        self.notices.follow(&edition);
         self.edition = edition;
     }
 

@@ -5,10 +5,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 
 use super::admin::views::Notice;
+use crate::edition::Edition;
+use crate::pool::{Pool, Server};
 use crate::sys::clock::{self, Clock};
 
 /// Notices a listener may be behind before it is cut off: a file of many servers that all go down
@@ -45,6 +47,16 @@ impl Notices {
         self.tell(pool, Some(server), state, cause, None);
     }
 
+    /// Forgets servers that are there no longer.
+    pub(super) fn follow(&self, edition: &Edition) {
+        let of_pool = |pool: &Pool| -> Vec<_> {
+            let key = |server: &Server| (pool.name().to_owned(), server.address.to_string());
+            pool.servers().iter().map(key).collect()
+        };
+        let there: HashSet<_> = edition.pools.iter().flat_map(of_pool).collect();
+        self.last().retain(|key, _| there.contains(key));
+    }
+
     /// A pool does better or worse as a whole.
     pub(super) fn pool(&self, pool: &str, state: &'static str, cause: &str) {
         self.tell(pool, None, state, cause, None);
@@ -79,5 +91,30 @@ impl Notices {
 
     fn last(&self) -> MutexGuard<'_, HashMap<(String, String), Last>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Address, parse};
+    use crate::pool::{Duty, Peers, ServerSpec};
+
+    #[test]
+    fn a_server_that_is_gone_is_forgotten() {
+        let text = r#"{ "listeners": [{ "bind": "[::]:1" }],
+                        "pools": { "a": { "servers": ["10.0.0.1:1"] } } }"#;
+        let address = Address::Tcp(([10, 0, 0, 1], 1).into());
+        let (id, weight, duty) = (address.to_string(), 1, Duty::Ready);
+        let spec = ServerSpec { address, id, weight, backup: false, max_connections: None, duty };
+        let (config, peers) = (parse(text).unwrap().config, &mut Peers::default());
+        let edition = Edition::succeeding(None, config, vec![vec![spec]], peers, 0, 1);
+        let notices = Notices::new(Clock::new());
+        for (pool, server) in [("a", "10.0.0.1:1"), ("a", "10.0.0.2:1"), ("b", "10.0.0.1:1")] {
+            notices.health(pool, server, "down", "refused");
+        }
+        notices.follow(&edition);
+        assert!(notices.last_of("a", "10.0.0.1:1").is_some());
+        assert_eq!(notices.last().len(), 1);
     }
 }
