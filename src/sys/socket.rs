@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::mem::ManuallyDrop;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -89,10 +90,7 @@ pub fn listen_unix_with(path: &Path, mode: Option<u32>) -> io::Result<OwnedFd> {
         fchmod(&socket, Mode::from_bits_truncate(mode))?;
     }
     if let Err(error) = socket.bind(&address) {
-        let stale = error.kind() == io::ErrorKind::AddrInUse
-            && std::os::unix::net::UnixStream::connect(path)
-                .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
-        if !stale {
+        if error.kind() != io::ErrorKind::AddrInUse || !is_left_behind(path)? {
             return Err(error);
         }
         std::fs::remove_file(path)?;
@@ -100,6 +98,19 @@ pub fn listen_unix_with(path: &Path, mode: Option<u32>) -> io::Result<OwnedFd> {
     }
     socket.listen(BACKLOG.into())?;
     Ok(socket.into())
+}
+
+/// Whether nobody listens any more on the unix socket that is there.
+///
+/// # Errors
+/// It is a file of another kind: that refuses connections in the same words, and is somebody's.
+pub fn is_left_behind(path: &Path) -> io::Result<bool> {
+    if !std::fs::metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
+        let why = "a file is there that is no socket";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+    }
+    let connected = std::os::unix::net::UnixStream::connect(path);
+    Ok(connected.is_err_and(|why| why.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 /// Has those who are accepted from now on inherit other options.

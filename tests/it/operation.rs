@@ -51,6 +51,18 @@ fn a_unix_socket_left_behind_by_a_dead_process_is_replaced() {
 }
 
 #[test]
+fn a_file_that_is_no_socket_is_not_taken_away() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("notes.txt");
+    std::fs::write(&path, "mine").unwrap();
+    let listen = format!("unix:{}", path.display());
+    let (status, said) = Ringway::listening_on(&listen, [Server::listen().address()]).refused();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("a file is there that is no socket"), "{said}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+}
+
+#[test]
 fn a_wrong_configuration_is_refused_with_its_places() {
     let (status, said) = Ringway::configured(&json!({
         "listeners": [{"name": "web", "bind": ["127.0.0.1:0"], "pool": "nowhere"}],
