@@ -3,8 +3,9 @@
 //! Kernel versions are shown and never judged by: what is there was tried.
 
 use super::facts::{Facts, Found, Holder, Place, ServerPorts, Workers};
-use super::report::{Finding, Report, Section, State, bytes, grouped, rough};
+use super::report::{Finding, Report, Section, State, bytes, rough};
 use crate::config::{Address, EngineChoice};
+use crate::ctl::units;
 use crate::supervisor::sessions_max;
 use crate::sys::cgroup::Quota;
 use crate::sys::pipes::{PIPE_SIZE, PIPES_MAX};
@@ -89,7 +90,7 @@ fn what_fits(facts: &Facts, fits: Fits) -> Vec<Finding> {
     findings.extend(ports(facts, fits));
     if let Some(max) = facts.cgroup.pids_max.filter(|_| fits.workers > 0) {
         let need = fits.workers as u64 + THREADS_BESIDE;
-        let says = format!("{} threads at most (pids.max), {need} are needed", grouped(max));
+        let says = format!("{} threads at most (pids.max), {need} are needed", units::count(max));
         let state = if max < need { State::Broken } else { State::Ok };
         findings.push(Finding::new("threads", state, says).figure("pids_max", max));
     }
@@ -139,19 +140,19 @@ fn descriptors(facts: &Facts, fits: Fits) -> Finding {
     let (hard, each, all) = (facts.descriptors_hard, fits.sessions_each, fits.sessions);
     let mut says = format!(
         "{} for each worker: {} sessions each, {} in all",
-        grouped(hard),
-        grouped(each),
-        grouped(all)
+        units::count(hard),
+        units::count(each),
+        units::count(all)
     );
     let mut state = if hard < DESCRIPTORS_FEW { State::Advice } else { State::Ok };
     let most = facts.wanted.as_ref().and_then(|wanted| wanted.max_connections);
     if let Some(most) = most.filter(|&most| u64::from(most) > all) {
-        says += &format!("; less than the {} of \"max_connections\"", grouped(most.into()));
+        says += &format!("; less than the {} of \"max_connections\"", units::count(most.into()));
         state = State::Advice;
     }
     let file_max = facts.file_max.filter(|&max| !facts.is_root && max < 2 * all);
     if let Some(max) = file_max {
-        says += &format!("; the whole machine may open {} (fs.file-max)", grouped(max));
+        says += &format!("; the whole machine may open {} (fs.file-max)", units::count(max));
         state = State::Advice;
     }
     let mut finding = Finding::new("descriptors", state, says)
@@ -196,7 +197,7 @@ fn ports(facts: &Facts, fits: Fits) -> Vec<Finding> {
     if servers.is_empty() {
         let says = format!(
             "{} connections to each server from one source address ({first} to {last})",
-            grouped(one)
+            units::count(one)
         );
         return vec![Finding::ok("ports", says).figure("per_source_and_server", one)];
     }
@@ -212,8 +213,8 @@ fn ports(facts: &Facts, fits: Fits) -> Vec<Finding> {
         finding.says += &format!(
             ": {} in all, where descriptors would do for {}. \"source_addresses\" adds as many for \
              each address of this host",
-            grouped(reachable),
-            grouped(fits.sessions)
+            units::count(reachable),
+            units::count(fits.sessions)
         );
         if first > 10_240 {
             let range = "net.ipv4.ip_local_port_range='10240 65535'";
@@ -230,7 +231,7 @@ fn to(server: &ServerPorts, one: u64) -> Finding {
         many => (one * *many as u64, format!("{many} source addresses")),
     };
     let more = if *is_loopback { ", and as many from 127.0.0.2 and each behind it" } else { "" };
-    let says = format!("{} connections to {server} from {from}{more}", grouped(count));
+    let says = format!("{} connections to {server} from {from}{more}", units::count(count));
     Finding::ok("ports", says).figure("pool", pool.as_str()).figure("connections", count)
 }
 
@@ -296,15 +297,17 @@ fn pipes(facts: &Facts, fits: Fits) -> Finding {
             let says = format!(
                 "{} pages for all pipes of a user (fs.pipe-user-pages-soft), {} could be used: \
                  with hundreds of bulk streams at once, splice moves less at a time",
-                grouped(soft),
-                grouped(need)
+                units::count(soft),
+                units::count(need)
             );
             let change = format!("sudo sysctl -w fs.pipe-user-pages-soft={need}");
             Finding::advice("pipes", says).change(change).figure("pages", soft).figure("need", need)
         }
         Some(_) if is_free => Finding::ok("pipes", "no limit for who has CAP_SYS_RESOURCE"),
         Some(0) | None => Finding::ok("pipes", "no limit"),
-        Some(soft) => Finding::ok("pipes", format!("{} pages, which is enough", grouped(soft))),
+        Some(soft) => {
+            Finding::ok("pipes", format!("{} pages, which is enough", units::count(soft)))
+        }
     }
 }
 
@@ -351,12 +354,12 @@ fn backlog(facts: &Facts) -> Finding {
     let (accept, syn) = (facts.somaxconn.unwrap_or(want), facts.syn_backlog);
     let says = format!(
         "{} clients may wait to be accepted, for each worker and address",
-        grouped(accept.min(want))
+        units::count(accept.min(want))
     );
     let mut finding = Finding::ok("backlog", says).figure("somaxconn", accept);
     if accept < want {
         finding.state = State::Advice;
-        finding.says += &format!("; ringway asks for {}", grouped(want));
+        finding.says += &format!("; ringway asks for {}", units::count(want));
         finding = finding.change(format!("sudo sysctl -w net.core.somaxconn={want}"));
     }
     // With cookies nobody is turned away, however many there are.
@@ -376,11 +379,11 @@ fn conntrack(facts: &Facts, fits: Fits) -> Finding {
     let state = if max < need { State::Advice } else { State::Ok };
     let mut says = format!(
         "{} connections are tracked at most (nf_conntrack_max), {} are; a session takes two",
-        grouped(max),
-        grouped(used)
+        units::count(max),
+        units::count(used)
     );
     if state == State::Advice {
-        says += &format!(", so {} of {} fit", grouped(max / 2), grouped(fits.sessions));
+        says += &format!(", so {} of {} fit", units::count(max / 2), units::count(fits.sessions));
     }
     let finding = Finding::new("conntrack", state, says).figure("max", max).figure("used", used);
     match state {

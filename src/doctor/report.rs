@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::ctl::units;
+
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -175,23 +177,10 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// `28,232`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// `2.9 million`, or to the last one below 100,000.
 pub(super) fn rough(number: u64) -> String {
     match number {
-        0..100_000 => grouped(number),
+        0..100_000 => units::count(number),
         100_000..1_000_000 => format!("{},000", number / 1_000),
         _ => format!("{:.1} million", number as f64 / 1e6),
     }

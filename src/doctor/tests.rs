@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::facts::{Facts, Found, Holder, Place, ServerPorts, Wanted, Workers};
 use super::judge::judge;
-use super::report::{bytes, grouped, rough};
+use super::report::{bytes, rough};
 use super::*;
 use crate::config::EngineChoice;
 use crate::sys::cgroup::{Limits, Quota};
@@ -443,7 +443,6 @@ One thing will not work (X); 3 things could be better (!).
 
 #[test]
 fn numbers_read_well() {
-    assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     assert_eq!([99_999, 123_456, 2_900_000].map(rough), ["99,999", "123,000", "2.9 million"]);
     assert_eq!([2048, 3 << 20, 5 << 29].map(bytes), ["2 KiB", "3.0 MiB", "2.5 GiB"]);
 }
