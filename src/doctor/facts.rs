@@ -16,8 +16,7 @@ pub(super) struct Facts {
     pub(super) memory_available_bytes: u64,
     pub(super) page_bytes: u64,
 
-    /// RLIMIT_NOFILE.
-    pub(super) descriptors_soft: u64,
+    /// Most that RLIMIT_NOFILE may be raised to.
     pub(super) descriptors_hard: u64,
     /// RLIMIT_MEMLOCK.
     pub(super) memlock_bytes: Option<u64>,
@@ -34,9 +33,9 @@ pub(super) struct Facts {
     /// Its version.
     pub(super) landlock: Option<u32>,
 
-    pub(super) is_root: bool,
+    /// As who serves: CAP_SYS_ADMIN is free of `file_max`, either of both of `pipe_pages_soft`.
+    pub(super) has_sys_admin: bool,
     pub(super) has_sys_resource: bool,
-    pub(super) may_bind_low_ports: bool,
     pub(super) pipe_pages_soft: Option<u64>,
 
     pub(super) somaxconn: Option<u64>,
@@ -62,8 +61,8 @@ pub(super) struct Facts {
 pub(super) struct Wanted {
     pub(super) workers: Workers,
     pub(super) engine: EngineChoice,
-    /// It becomes somebody else, who has not root's rights.
-    pub(super) becomes_user: bool,
+    /// Why nobody can be whom it wants to become.
+    pub(super) user_refused: Option<String>,
     pub(super) max_connections: Option<u32>,
     pub(super) system_congestion: bool,
     pub(super) places: Vec<Place>,

@@ -43,7 +43,9 @@ pub(super) fn judge(facts: &Facts) -> Report {
         Section { title: "The network", findings: network(facts, fits) },
     ];
     if let Some(wanted) = &facts.wanted {
-        let mut findings: Vec<_> = wanted.places.iter().map(|at| place(at, facts)).collect();
+        let user = wanted.user_refused.as_ref().map(|why| Finding::broken("user", why));
+        let mut findings: Vec<_> = user.into_iter().collect();
+        findings.extend(wanted.places.iter().map(|at| place(at, facts)));
         findings.extend(wanted.strangers.iter().map(|(pool, ip)| {
             let says = format!("pool {pool}: this host does not have {ip} to connect from");
             Finding::broken("source", says).change(format!("sudo ip address add {ip} dev eth0"))
@@ -150,7 +152,7 @@ fn descriptors(facts: &Facts, fits: Fits) -> Finding {
         says += &format!("; less than the {} of \"max_connections\"", units::count(most.into()));
         state = State::Advice;
     }
-    let file_max = facts.file_max.filter(|&max| !facts.is_root && max < 2 * all);
+    let file_max = facts.file_max.filter(|&max| !facts.has_sys_admin && max < 2 * all);
     if let Some(max) = file_max {
         says += &format!("; the whole machine may open {} (fs.file-max)", units::count(max));
         state = State::Advice;
@@ -288,8 +290,8 @@ fn sandbox(facts: &Facts) -> Finding {
 }
 
 fn pipes(facts: &Facts, fits: Fits) -> Finding {
-    let becomes_user = facts.wanted.as_ref().is_some_and(|wanted| wanted.becomes_user);
-    let is_free = facts.has_sys_resource && !becomes_user;
+    // As the kernel has it (pipe_is_unprivileged_user, fs/pipe.c).
+    let is_free = facts.has_sys_resource || facts.has_sys_admin;
     let each = PIPES_MAX as u64 * u64::from(PIPE_SIZE) / facts.page_bytes.max(1);
     let need = each * fits.workers as u64;
     match facts.pipe_pages_soft {
@@ -303,7 +305,9 @@ fn pipes(facts: &Facts, fits: Fits) -> Finding {
             let change = format!("sudo sysctl -w fs.pipe-user-pages-soft={need}");
             Finding::advice("pipes", says).change(change).figure("pages", soft).figure("need", need)
         }
-        Some(_) if is_free => Finding::ok("pipes", "no limit for who has CAP_SYS_RESOURCE"),
+        Some(_) if is_free => {
+            Finding::ok("pipes", "no limit for who has CAP_SYS_RESOURCE or CAP_SYS_ADMIN")
+        }
         Some(0) | None => Finding::ok("pipes", "no limit"),
         Some(soft) => {
             Finding::ok("pipes", format!("{} pages, which is enough", units::count(soft)))

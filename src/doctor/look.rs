@@ -1,10 +1,11 @@
 //! Asks the kernel: /proc, /sys, limits of this process, and a socket for each place of the
 //! configuration, bound and closed again.
+//!
+//! Becomes the configuration's user on the way, as ringway does: rights are of who serves.
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use caps::{CapSet, Capability};
@@ -18,8 +19,9 @@ use crate::sys::{affinity, cgroup, confine, privileges, seccomp, socket, sources
 
 pub(super) fn look(config: Option<&Config>) -> Facts {
     let allowed = affinity::allowed_cores().unwrap_or_default();
+    let wanted = config.map(|config| wanted(config, &allowed));
     let limit = |resource| getrlimit(resource).unwrap_or((0, 0));
-    let (descriptors_soft, descriptors_hard) = limit(Resource::RLIMIT_NOFILE);
+    let (_, descriptors_hard) = limit(Resource::RLIMIT_NOFILE);
     let (_, memlock) = limit(Resource::RLIMIT_MEMLOCK);
     let holds = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -28,14 +30,11 @@ pub(super) fn look(config: Option<&Config>) -> Facts {
     Facts {
         kernel: text("kernel/osrelease").unwrap_or_else(|| "of unknown version".to_owned()),
         cores: allowed.len().max(1),
-        cores_online: std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .max(cores_online()),
+        cores_online: cores_online().max(allowed.len()),
         cgroup: cgroup::limits(),
         memory_bytes: field(&memory, "MemTotal:").unwrap_or(0) * 1024,
         memory_available_bytes: field(&memory, "MemAvailable:").unwrap_or(0) * 1024,
         page_bytes: page_bytes(),
-        descriptors_soft,
         descriptors_hard,
         memlock_bytes: (memlock != RLIM_INFINITY).then_some(memlock),
         file_max: number("fs/file-max"),
@@ -45,9 +44,8 @@ pub(super) fn look(config: Option<&Config>) -> Facts {
         is_filtered: field(&status, "Seccomp:").is_some_and(|mode| mode > 0),
         seccomp: seccomp::is_available(),
         landlock: confine::landlock_version(),
-        is_root: privileges::is_root(),
+        has_sys_admin: holds(Capability::CAP_SYS_ADMIN),
         has_sys_resource: holds(Capability::CAP_SYS_RESOURCE),
-        may_bind_low_ports: holds(Capability::CAP_NET_BIND_SERVICE),
         pipe_pages_soft: number("fs/pipe-user-pages-soft"),
         somaxconn: number("net/core/somaxconn"),
         syn_backlog: number("net/ipv4/tcp_max_syn_backlog"),
@@ -60,7 +58,7 @@ pub(super) fn look(config: Option<&Config>) -> Facts {
         tcp_mem_pages: text("net/ipv4/tcp_mem")
             .and_then(|text| text.split_ascii_whitespace().nth(2)?.parse().ok()),
         congestion: text("net/ipv4/tcp_congestion_control"),
-        wanted: config.map(|config| wanted(config, &allowed)),
+        wanted,
     }
 }
 
@@ -108,33 +106,56 @@ fn wanted(config: &Config, allowed: &[u16]) -> Wanted {
             None => Workers::Count(cores.len()),
         },
     };
-    let mut places = Vec::new();
-    for listener in &config.listeners {
-        for bind in &listener.bind {
-            let Bind::At(address) = bind else { continue };
-            let (listener, address, found) =
-                (listener.name.clone(), address.clone(), find(address));
-            places.push(Place { listener, address, found });
-        }
-    }
-    if let Some(admin) = &config.admin {
-        let (address, found) = (admin.bind.clone(), find(&admin.bind));
-        places.push(Place { listener: "admin".to_owned(), address, found });
-    }
     let probe = |pool: &config::Pool| {
         let strangers = pool.source_addresses.iter().filter(|&&ip| sources::probe(ip).is_err());
         strangers.map(|&ip| (pool.name.clone(), ip)).collect::<Vec<_>>()
     };
+    // Before: root sees whose sockets are in the way, its user does not.
+    let mut places = places(config);
+    let user_refused = become_user(config);
+    for place in &mut places {
+        if let Address::Unix(path) = &place.address
+            && place.found == Found::Free
+            && path.parent().is_none_or(|folder| access(folder, AccessFlags::W_OK).is_err())
+        {
+            place.found = Found::NoFolder;
+        }
+    }
     Wanted {
         workers,
         engine: config.engine,
-        becomes_user: config.user.is_some(),
+        user_refused,
         max_connections: config.max_connections,
         system_congestion: config.loopback_congestion == LoopbackCongestion::System,
         places,
         servers: servers(config),
         strangers: config.pools.iter().flat_map(probe).collect(),
     }
+}
+
+fn become_user(config: &Config) -> Option<String> {
+    let user = config.user.as_ref()?;
+    let refused = privileges::assume(Some(user), config.group.as_ref()).err()?;
+    Some(format!("{}: {}", refused.key, refused.why))
+}
+
+fn places(config: &Config) -> Vec<Place> {
+    let mut places = Vec::new();
+    let mut look_at = |listener: &str, address: &Address| {
+        let (listener, address, found) = (listener.to_owned(), address.clone(), find(address));
+        places.push(Place { listener, address, found });
+    };
+    for listener in &config.listeners {
+        for bind in &listener.bind {
+            if let Bind::At(address) = bind {
+                look_at(&listener.name, address);
+            }
+        }
+    }
+    if let Some(admin) = &config.admin {
+        look_at("admin", &admin.bind);
+    }
+    places
 }
 
 fn servers(config: &Config) -> Vec<ServerPorts> {
@@ -168,7 +189,7 @@ fn find_tcp(address: SocketAddr) -> Found {
     match socket::probe_bind(address) {
         Ok(_) => Found::Free,
         Err(why) => match why.kind() {
-            io::ErrorKind::AddrInUse => Found::Taken(inode_of(address.port()).and_then(holder)),
+            io::ErrorKind::AddrInUse => Found::Taken(inode_in_the_way(address).and_then(holder)),
             io::ErrorKind::AddrNotAvailable => Found::Stranger,
             io::ErrorKind::PermissionDenied => Found::Privileged,
             _ => Found::Other(why.to_string()),
@@ -177,38 +198,60 @@ fn find_tcp(address: SocketAddr) -> Found {
 }
 
 fn find_unix(path: &Path) -> Found {
-    match UnixStream::connect(path) {
-        Ok(_) => Found::Taken(inode_at(path).and_then(holder)),
-        // Left behind by nobody who lives: it is replaced.
-        Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => Found::Free,
-        Err(_) if path.exists() => Found::Taken(None),
-        Err(_) => match path.parent().map(|folder| access(folder, AccessFlags::W_OK)) {
-            Some(Ok(())) => Found::Free,
-            _ => Found::NoFolder,
-        },
+    // Nobody who listens is disturbed.
+    if let Some(inode) = inode_at(path) {
+        return Found::Taken(holder(inode));
+    }
+    if path.symlink_metadata().is_err() {
+        return Found::Free;
+    }
+    match socket::is_left_behind(path) {
+        // It is replaced.
+        Ok(true) => Found::Free,
+        Ok(false) => Found::Taken(None),
+        Err(why) => Found::Other(why.to_string()),
     }
 }
 
-/// Of the socket that listens on a TCP port (proc(5), /proc/net/tcp: the state is 0A).
-fn inode_of(port: u16) -> Option<u64> {
-    let end = format!(":{port:04X}");
+/// Of the socket that listens there, or on that port of all addresses (proc(5), /proc/net/tcp: the
+/// state is 0A).
+fn inode_in_the_way(address: SocketAddr) -> Option<u64> {
     ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().find_map(|table| {
         let table = fs::read_to_string(table).ok()?;
         table.lines().find_map(|line| {
             let fields: Vec<_> = line.split_ascii_whitespace().collect();
-            let listens = fields.get(1)?.ends_with(&end) && *fields.get(3)? == "0A";
-            if listens { fields.get(9)?.parse().ok() } else { None }
+            let (ip, port) = local(fields.get(1)?)?;
+            let is_one = ip == address.ip() || ip.is_unspecified() || address.ip().is_unspecified();
+            let is_in_the_way = port == address.port() && is_one && *fields.get(3)? == "0A";
+            if is_in_the_way { fields.get(9)?.parse().ok() } else { None }
         })
     })
 }
 
-/// Of the socket with this path (proc(5), /proc/net/unix).
+/// `0100007F:1F90`: words of four bytes as they are in memory, and the port as a number.
+fn local(written: &str) -> Option<(IpAddr, u16)> {
+    let (ip, port) = written.split_once(':')?;
+    let word = |at: usize| u32::from_str_radix(ip.get(at * 8..at * 8 + 8)?, 16).ok();
+    let bytes = |at: usize| word(at).map(u32::to_ne_bytes);
+    let ip = match ip.len() {
+        8 => IpAddr::from(bytes(0)?),
+        _ => {
+            let words = [bytes(0)?, bytes(1)?, bytes(2)?, bytes(3)?];
+            let all: [u8; 16] = words.concat().try_into().ok()?;
+            IpAddr::from(all)
+        }
+    };
+    Some((ip.to_canonical(), u16::from_str_radix(port, 16).ok()?))
+}
+
+/// Of the socket that listens at this path (proc(5), /proc/net/unix: its flag is 00010000).
 fn inode_at(path: &Path) -> Option<u64> {
     let path = path.to_str()?;
     let table = fs::read_to_string("/proc/net/unix").ok()?;
     table.lines().find_map(|line| {
         let fields: Vec<_> = line.split_ascii_whitespace().collect();
-        if *fields.get(7)? == path { fields.get(6)?.parse().ok() } else { None }
+        let listens = *fields.get(3)? == "00010000" && *fields.get(7)? == path;
+        if listens { fields.get(6)?.parse().ok() } else { None }
     })
 }
 
