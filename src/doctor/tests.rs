@@ -379,9 +379,9 @@ fn ports_are_counted_for_each_server() {
     ]);
 }
 
-#[test]
-fn the_layout_is_eighty_columns_wide() {
-    let report = asked(|facts, wanted| {
+/// A host with something of everything to say.
+fn wanting() -> Report {
+    asked(|facts, wanted| {
         facts.descriptors_hard = 20_000;
         facts.somaxconn = Some(128);
         facts.memory_available_bytes = 27_135_300_000;
@@ -390,7 +390,12 @@ fn the_layout_is_eighty_columns_wide() {
             place("unix:/run/ringway/web.sock", Found::Free),
         ];
         wanted.servers = vec![server("10.0.0.5:80", 0)];
-    });
+    })
+}
+
+#[test]
+fn the_layout_is_eighty_columns_wide() {
+    let report = wanting();
     let expected = "\
 Linux 6.18.44, 4 cores, 32.0 GiB
 
@@ -448,6 +453,47 @@ One thing will not work (X); 3 things could be better (!).
         (&"advice".into(), &28_232.into())
     );
     assert!(findings.iter().all(|finding| finding["says"].is_string()), "{json:#}");
+}
+
+const PAGE: &str = include_str!("../../docs/tuning.md");
+
+/// The first block of `docs/tuning.md` behind this fence that has these words in it.
+fn shown(fence: &str, words: &str) -> &'static str {
+    let blocks = PAGE.split("\n```").skip(1).step_by(2);
+    let blocks = blocks.filter_map(|block| block.strip_prefix(fence));
+    blocks.into_iter().find(|block| block.contains(words)).expect("a block of the page")
+}
+
+#[test]
+fn the_page_shows_what_is_said() {
+    let text = wanting().to_string();
+    let shown_text = shown("text\n", "What fits");
+    assert!(text.starts_with(shown_text), "{text}");
+    let json = wanting().json();
+    let object: serde_json::Value = serde_json::from_str(shown("json\n", "\"id\"")).unwrap();
+    let mut findings = json["findings"].as_array().unwrap().iter();
+    assert!(findings.any(|finding| *finding == object), "{json:#}");
+    for key in json.as_object().unwrap().keys() {
+        assert!(PAGE.contains(&format!("`{key}`")), "{key}");
+    }
+}
+
+#[test]
+fn the_page_has_every_finding_in_order() {
+    let (head, rows) = PAGE.split_once("| What | Looked at | More |\n").expect("a table");
+    assert!(head.contains("## What doctor says"));
+    let rows = rows.lines().skip(1).map_while(|row| row.strip_prefix("| "));
+    let cells = rows.filter_map(|row| row.split(" |").next());
+    let written: Vec<_> = cells.flat_map(|cell| cell.split(", ")).collect();
+    let report = asked(|facts, wanted| {
+        facts.cgroup.pids_max = Some(1_000);
+        wanted.user_refused = Some("user: nobody".to_owned());
+        wanted.places = vec![place("0.0.0.0:80", Found::Free)];
+        wanted.strangers = vec![("site".to_owned(), "192.0.2.1".parse().unwrap())];
+    });
+    let all = report.sections.iter().flat_map(|section| &section.findings);
+    let said: Vec<_> = all.map(|finding| format!("`{}`", finding.id)).collect();
+    assert_eq!(written, said);
 }
 
 #[test]
