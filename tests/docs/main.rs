@@ -173,6 +173,29 @@ fn spans(document: &str) -> Vec<String> {
 }
 
 #[test]
+fn every_command_in_the_text_is_understood() {
+    let mut whole = 0;
+    for document in documents() {
+        for span in spans(&read(&document)).iter().filter(|span| span.starts_with("ringway ")) {
+            let result = Cli::try_parse_from(words(span));
+            whole += usize::from(result.is_ok());
+            // The text may name a command without what it is about.
+            let is_short = |why: &clap::Error| {
+                use clap::error::ErrorKind as Kind;
+                let short = [
+                    Kind::MissingRequiredArgument,
+                    Kind::MissingSubcommand,
+                    Kind::DisplayHelpOnMissingArgumentOrSubcommand,
+                ];
+                short.contains(&why.kind())
+            };
+            assert!(result.as_ref().err().is_none_or(is_short), "{document}: {span}: {result:?}");
+        }
+    }
+    assert!(whole >= 30, "{whole} commands were understood");
+}
+
+#[test]
 fn every_command_and_flag_of_ctl_and_top_is_in_its_page() {
     let page = read("docs/ctl.md");
     let cli = Cli::command();
