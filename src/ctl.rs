@@ -70,10 +70,7 @@ const PAGE: u64 = 1_000;
 pub fn run(ctl: &Ctl) -> Outcome {
     let client = match Client::new(&ctl.endpoint) {
         Ok(client) => client,
-        Err(problem) => {
-            eprintln!("{problem}");
-            return Outcome::Usage;
-        }
+        Err(problem) => return said(&problem, Outcome::Usage),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime of one thread can be made");
@@ -91,7 +88,8 @@ pub fn run(ctl: &Ctl) -> Outcome {
     }
 }
 
-fn said(text: &str, outcome: Outcome) -> Outcome {
+/// Says why it ends so.
+pub(crate) fn said(text: &str, outcome: Outcome) -> Outcome {
     eprintln!("{text}");
     outcome
 }

@@ -23,9 +23,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::Top;
-use crate::ctl::Outcome;
 use crate::ctl::client::{Client, Request};
 use crate::ctl::words::refusal;
+use crate::ctl::{Outcome, said};
 use crate::sys::clock::Clock;
 use model::{Event, State, Task};
 
@@ -56,11 +56,6 @@ pub fn run(top: &Top) -> Outcome {
         Ok(()) => Outcome::Done,
         Err(error) => said(&format!("the terminal: {error}"), Outcome::Refused),
     }
-}
-
-fn said(text: &str, outcome: Outcome) -> Outcome {
-    eprintln!("{text}");
-    outcome
 }
 
 /// The terminal as it is to be found again, whatever ends this; a panic restores it by a hook.

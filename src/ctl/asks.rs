@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::client::{Request, escaped};
 use super::columns;
@@ -47,16 +47,29 @@ fn session(id: &str) -> String {
     format!("/v1/sessions/{}", escaped(id))
 }
 
+/// What a filter has, `server` being an address.
+fn given<'a>(
+    filter: &'a Filter,
+    server: Option<&'a str>,
+) -> impl Iterator<Item = (&'static str, &'a str)> {
+    let Filter { client, listener, pool, host, key, server: _ } = filter;
+    let all = [
+        ("client", client.as_deref()),
+        ("listener", listener.as_deref()),
+        ("pool", pool.as_deref()),
+        ("server", server),
+        ("host", host.as_deref()),
+        ("key", key.as_deref()),
+    ];
+    all.into_iter().filter_map(|(key, value)| Some((key, value?)))
+}
+
 /// One page of sessions, `server` being an address.
 pub(super) fn sessions(asked: &Sessions, server: Option<&str>) -> Request {
-    let Filter { client, listener, pool, host, key, server: _ } = &asked.filter;
-    Request::get("/v1/sessions")
-        .asking("client", client.as_ref())
-        .asking("listener", listener.as_ref())
-        .asking("pool", pool.as_ref())
-        .asking("server", server)
-        .asking("host", host.as_ref())
-        .asking("key", key.as_ref())
+    given(&asked.filter, server)
+        .fold(Request::get("/v1/sessions"), |request, (key, value)| {
+            request.asking(key, Some(value))
+        })
         .asking("worker", asked.worker)
 }
 
@@ -67,21 +80,12 @@ pub(crate) fn close(id: &str) -> Request {
 
 /// Closes all that fit, `server` being an address.
 pub(super) fn kill(asked: &Kill, server: Option<&str>) -> Request {
-    let Filter { client, listener, pool, host, key, server: _ } = &asked.filter;
-    let given = [
-        ("client", client.as_deref()),
-        ("listener", listener.as_deref()),
-        ("pool", pool.as_deref()),
-        ("server", server),
-        ("host", host.as_deref()),
-        ("key", key.as_deref()),
-    ];
-    let given = given.into_iter().filter_map(|(key, value)| Some((key, value?)));
-    let filter: Map<_, _> = given.map(|(key, value)| (key.to_owned(), value.into())).collect();
     let mut body = json!({ "per_s": asked.per_s });
-    match asked.all {
-        true => body["all"] = true.into(),
-        false => body["filter"] = filter.into(),
+    if asked.all {
+        body["all"] = true.into();
+    }
+    for (key, value) in given(&asked.filter, server) {
+        body["filter"][key] = value.into();
     }
     Request::new(Method::POST, "/v1/sessions/kill").with(body)
 }
