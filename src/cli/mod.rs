@@ -129,8 +129,8 @@ pub struct Run {
     /// What is read before a server is chosen [default: http if the sticky key needs it, else none]
     #[arg(long, value_name = "WHAT", value_enum, help_heading = "Instead of a file")]
     pub peek: Option<Peek>,
-    /// Threads that move bytes: auto (one per core), a number (1 to 1024), or cores as in 0,2,4
-    /// [default: auto]
+    /// Threads that move bytes: auto (one per core, as far as a CPU quota allows), a number (1 to
+    /// 1024), or cores as in 0,2,4 [default: auto]
     #[arg(long, value_name = "auto|N|CORE,CORE...", help_heading = "Instead of a file")]
     pub workers: Option<String>,
     /// No log lines about sessions, whatever the file says
@@ -202,7 +202,7 @@ pub struct Doctor {
     /// Configuration file: whether this host can run it
     #[arg(value_name = "CONFIG.json")]
     pub config: Option<PathBuf>,
-    /// For programs
+    /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
 }

@@ -121,7 +121,7 @@ pub(super) enum WorkersFile {
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub(super) enum WorkersWord {
-    /// One per core this process may run on.
+    /// One per core this process may run on, and no more than a CPU quota keeps busy.
     Auto,
 }
 
