@@ -145,6 +145,8 @@ pub enum Ask {
     },
     /// All figures, as Prometheus reads them
     Metrics,
+    /// The latest changes of servers and pools, and why: by checks, sessions and operators
+    Changes,
     /// What happens, as it happens, until stopped
     Events {
         /// Changes of servers only, without the figures of each second

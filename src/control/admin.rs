@@ -181,7 +181,7 @@ where
 const PATHS: &str = "/, /healthz, /readyz, /metrics, /v1/status, /v1/config, /v1/listeners, \
     /v1/pools, /v1/pools/POOL, /v1/pools/POOL/servers, /v1/pools/POOL/servers/ADDRESS, \
     /v1/servers, /v1/workers, /v1/sessions, /v1/sessions/ID, /v1/sessions/kill, /v1/keys, /v1/why, \
-    /v1/limits, /v1/ports, /v1/diff, /v1/reload, /v1/log and /v1/events";
+    /v1/limits, /v1/ports, /v1/diff, /v1/reload, /v1/log, /v1/changes and /v1/events";
 
 fn routes(desk: Arc<Desk>, gate: Gate) -> Router {
     Router::new()
@@ -206,6 +206,7 @@ fn routes(desk: Arc<Desk>, gate: Gate) -> Router {
         .route("/v1/limits", get(reads::limits))
         .route("/v1/ports", get(reads::ports))
         .route("/v1/diff", post(reads::diff))
+        .route("/v1/changes", get(reads::changes))
         .route("/v1/events", get(events::events))
         .route("/v1/reload", post(writes::reload))
         .route("/v1/log", put(writes::log))

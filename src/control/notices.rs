@@ -1,8 +1,9 @@
-//! What becomes of servers and pools, told to whoever listens: the last cause of each, and every
-//! change as it happens.
+//! What becomes of servers and pools: the last cause of each, the latest changes, and every change
+//! as it happens, told to whoever listens.
 //!
 //! Told by the control thread alone: a worker must not wake who waits here.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::{HashMap, HashSet};
@@ -17,12 +18,26 @@ use crate::sys::clock::{self, Clock};
 /// at once is told whole.
 const BEHIND_MAX: usize = 4096;
 
+/// Changes that are remembered, for whoever comes after them: a night's, where servers seldom
+/// change, in about 100 KB.
+const REMEMBERED_MAX: usize = 500;
+
 /// See the head of the file.
 pub(super) struct Notices {
     clock: Clock,
-    /// By pool and server.
-    last: Mutex<HashMap<(String, String), Last>>,
+    past: Mutex<Past>,
     sender: Sender<Arc<Notice>>,
+}
+
+/// What has been told.
+struct Past {
+    /// By pool and server.
+    last: HashMap<(String, String), Last>,
+    /// The latest, oldest first.
+    recent: VecDeque<Arc<Notice>>,
+    /// Number of the last one. They begin at the milliseconds since 1970, so that a ringway that
+    /// takes another's place goes on behind it.
+    number: u64,
 }
 
 /// What was told of a server last.
@@ -36,14 +51,15 @@ pub(super) struct Last {
 
 impl Notices {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, last: Mutex::default(), sender: channel(BEHIND_MAX).0 }
+        let past = Past { last: HashMap::new(), recent: VecDeque::new(), number: clock::wall_ms() };
+        Self { clock, past: Mutex::new(past), sender: channel(BEHIND_MAX).0 }
     }
 
     /// Checks, or sessions, have something to say of a server.
     pub(super) fn health(&self, pool: &str, server: &str, state: &'static str, cause: &str) {
         let key = (pool.to_owned(), server.to_owned());
         let last = Last { state, cause: cause.to_owned(), at_ms: self.clock.now_ms() };
-        self.last().insert(key, last);
+        self.past().last.insert(key, last);
         self.tell(pool, Some(server), state, cause, None);
     }
 
@@ -54,7 +70,7 @@ impl Notices {
             pool.servers().iter().map(key).collect()
         };
         let there: HashSet<_> = edition.pools.iter().flat_map(of_pool).collect();
-        self.last().retain(|key, _| there.contains(key));
+        self.past().last.retain(|key, _| there.contains(key));
     }
 
     /// A pool does better or worse as a whole.
@@ -68,29 +84,49 @@ impl Notices {
     }
 
     fn tell(&self, pool: &str, server: Option<&str>, state: &str, cause: &str, by: Option<&str>) {
-        // Nobody may be listening.
-        let _ = self.sender.send(Arc::new(Notice {
+        let mut past = self.past();
+        past.number += 1;
+        let notice = Arc::new(Notice {
+            number: past.number,
             at: clock::rfc3339(clock::wall_ms()),
             pool: pool.to_owned(),
             server: server.map(str::to_owned),
             state: state.to_owned(),
             cause: cause.to_owned(),
             by: by.map(str::to_owned),
-        }));
+        });
+        if past.recent.len() == REMEMBERED_MAX {
+            past.recent.pop_front();
+        }
+        past.recent.push_back(Arc::clone(&notice));
+        // Nobody may be listening; whoever comes meanwhile finds it among the recent ones.
+        let _ = self.sender.send(notice);
     }
 
     /// What was told of a server last.
     pub(super) fn last_of(&self, pool: &str, server: &str) -> Option<Last> {
-        self.last().get(&(pool.to_owned(), server.to_owned())).cloned()
+        self.past().last.get(&(pool.to_owned(), server.to_owned())).cloned()
     }
 
-    /// Everything from now on.
-    pub(super) fn listen(&self) -> Receiver<Arc<Notice>> {
-        self.sender.subscribe()
+    /// What is remembered behind this number, oldest first.
+    pub(super) fn after(&self, number: u64) -> Vec<Arc<Notice>> {
+        self.past().after(number)
     }
 
-    fn last(&self) -> MutexGuard<'_, HashMap<(String, String), Last>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The same, and everything from now on; only the latter without a number.
+    pub(super) fn listen(&self, after: Option<u64>) -> (Vec<Arc<Notice>>, Receiver<Arc<Notice>>) {
+        let past = self.past();
+        (after.map_or_else(Vec::new, |number| past.after(number)), self.sender.subscribe())
+    }
+
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Past {
+    fn after(&self, number: u64) -> Vec<Arc<Notice>> {
+        self.recent.iter().filter(|notice| notice.number > number).cloned().collect()
     }
 }
 
@@ -115,6 +151,25 @@ mod tests {
         }
         notices.follow(&edition);
         assert!(notices.last_of("a", "10.0.0.1:1").is_some());
-        assert_eq!(notices.last().len(), 1);
+        assert_eq!(notices.past().last.len(), 1);
+    }
+
+    #[test]
+    fn the_latest_changes_are_remembered_by_number() {
+        let notices = Notices::new(Clock::new());
+        for weight in 1..=REMEMBERED_MAX + 7 {
+            notices.operator("a", "10.0.0.1:1", (&format!("weight={weight}"), "me"));
+        }
+        let states = |after| notices.after(after).iter().map(|n| n.state.clone()).collect();
+        let all: Vec<_> = states(0);
+        assert_eq!((all.len(), all[0].as_str()), (REMEMBERED_MAX, "weight=8"));
+        let last = notices.past().number;
+        assert_eq!(states(last - 2), ["weight=506", "weight=507"]);
+        assert!(states(last).is_empty());
+        let (past, mut to_come) = notices.listen(Some(last - 1));
+        assert_eq!((past.len(), past[0].number), (1, last));
+        notices.pool("a", "panic", "too many are ejected");
+        assert_eq!(to_come.try_recv().unwrap().number, last + 1);
+        assert!(notices.listen(None).0.is_empty());
     }
 }

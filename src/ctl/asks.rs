@@ -30,6 +30,7 @@ pub(super) fn read(ask: &Ask) -> Option<(Request, Shape)> {
         Ask::Servers { pool } => (servers(pool.as_deref()), Shape::Table(columns::SERVERS)),
         Ask::Workers => (Request::get("/v1/workers"), Shape::Table(columns::WORKERS)),
         Ask::Limits => (Request::get("/v1/limits"), Shape::Table(columns::LIMITS)),
+        Ask::Changes => (Request::get("/v1/changes"), Shape::Table(columns::CHANGES)),
         Ask::Ports => (Request::get("/v1/ports"), Shape::Table(columns::PORTS)),
         Ask::Config => (Request::get("/v1/config"), Shape::Json),
         Ask::Metrics => (Request::get("/metrics"), Shape::Text),

@@ -154,6 +154,15 @@ pub(super) const LIMITS: &[Column] = &[
     column("FULL", "full", Unit::Text, 2),
 ];
 
+pub(super) const CHANGES: &[Column] = &[
+    column("AT", "at", Unit::Text, 0),
+    column("POOL", "pool", Unit::Text, 1),
+    column("SERVER", "server", Unit::Text, 0),
+    column("STATE", "state", Unit::Text, 0),
+    column("CAUSE", "cause", Unit::Text, 0),
+    column("BY", "by", Unit::Text, 2),
+];
+
 pub(super) const PORTS: &[Column] = &[
     column("SOURCE", "source", Unit::Text, 0),
     column("SERVER", "server", Unit::Text, 0),

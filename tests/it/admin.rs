@@ -362,11 +362,12 @@ fn events_tell_what_happens_to_a_bounded_number_of_readers() {
     let server = named("one");
     let lb = Ringway::configured(&file(&json!([server.address()]))).start();
     let admin = lb.admin();
-    let listen = || {
+    let listen_from = |path: &str| {
         let mut peer = admin.connect();
-        peer.send("GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        peer.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         peer
     };
+    let listen = || listen_from("/v1/events");
     let mut reader = listen();
     let head = reader.head();
     assert!(head.contains("content-type: text/event-stream"), "{head}");
@@ -381,6 +382,12 @@ fn events_tell_what_happens_to_a_bounded_number_of_readers() {
     });
     assert_eq!((&change["state"], &change["pool"]), (&json!("drain,weight=2"), &json!("site")));
     assert!(change["by"].as_str().unwrap().starts_with("127.0.0.1:"), "{change}");
+    assert_eq!(admin.get("/v1/changes"), json!([change]));
+    assert_eq!(admin.get(&format!("/v1/changes?after={}", change["number"])), json!([]));
+    let mut late = listen_from("/v1/events?after=0");
+    late.head();
+    assert_eq!(event(&mut late), ("change".to_owned(), change));
+    drop(late);
     let others: Vec<Peer> = (0..15).map(|_| listen()).collect();
     let others: Vec<Peer> = others
         .into_iter()

@@ -101,7 +101,8 @@ fn server(lb: &Ringway, address: &str, key: &str) -> Value {
 fn everything_that_can_be_asked_is_answered() {
     let (lb, _servers, [one, _]) = two();
     let _client = client(&lb);
-    for line in ["listeners", "pools", "servers", "workers", "limits", "ports"] {
+    ctl(&lb, &format!("weight {one} 2")).done();
+    for line in ["listeners", "pools", "servers", "workers", "limits", "ports", "changes"] {
         let rows = ctl(&lb, &format!("{line} --json")).json();
         assert!(rows.as_array().is_some_and(|rows| !rows.is_empty()), "{line}: {rows}");
         let text = ctl(&lb, line).done();

@@ -158,7 +158,8 @@ fn what_is_pressed_on_the_page_is_done() {
 
     let view = admin.server(&server);
     assert_eq!((&view["state"], &view["weight"]), (&json!("draining"), &json!(7)));
-    assert_eq!(said["history"], json!(["weight=7", "drain", "ready", "down"]));
+    let changes = json!(["weight=7", "drain", "ready", "down"]);
+    assert_eq!(said["history"], json!([changes, changes]), "as they came, and after a reload");
     // The session that was found is over, and no other.
     scene.clients.pop().expect("a client").expect_closed();
     let status = admin.get("/v1/status");

@@ -130,8 +130,13 @@ async function operate(browser) {
   await page.click("#confirm-yes");
   await textIs(page, `${row} .weight`, "7");
   done();
-  const history = await page.locator("#history li .pill").allTextContents();
+  const changes = () => page.locator("#history li .pill").allTextContents();
+  const history = [await changes()];
   const closed = await closeOne(page);
+  // Whoever comes later sees the same.
+  await page.reload();
+  await page.waitForSelector("#history li");
+  history.push(await changes());
   done({ history, closed, wrong });
 }
 
@@ -178,6 +183,7 @@ async function hostile(browser) {
     servers: spoil(servers), workers,
   };
   const change = {
+    number: 1,
     at: new Date().toISOString(),
     ...spoil({ pool: "p", server: "s", state: "down", cause: "c", by: "b" }),
   };

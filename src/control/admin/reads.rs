@@ -103,6 +103,14 @@ pub(super) async fn workers(State(desk): State<Arc<Desk>>, Query(input): Query) 
     Ok(answer(&views::workers(&desk.shared, &desk.facts)))
 }
 
+/// The latest changes of servers and pools.
+pub(super) async fn changes(State(desk): State<Arc<Desk>>, Query(mut input): Query) -> Answer {
+    let after = input.whole("after", 0..=u64::MAX);
+    input.finish()?;
+    let changes = desk.notices.after(after.unwrap_or(0));
+    Ok(answer(&changes.iter().map(|notice| &**notice).collect::<Vec<_>>()))
+}
+
 pub(super) async fn limits(State(desk): State<Arc<Desk>>, Query(input): Query) -> Answer {
     input.finish()?;
     Ok(answer(&views::limits(&desk.shared)))

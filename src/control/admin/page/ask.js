@@ -7,6 +7,9 @@ const AGAIN_MS = 1_000;
 // Milliseconds of silence behind which a stream is given up.
 const SILENCE_MS = 6_000;
 
+// Number of the last change that was heard of; 0: none.
+let lastChange = 0;
+
 // The promise of a token, while somebody is asked for one.
 let tokenComes = null;
 
@@ -60,7 +63,8 @@ async function askForToken(isWrong) {
   }
 }
 
-// For as long as the page is there.
+// For as long as the page is there. Changes that were missed come first: for a start, all that
+// ringway remembers.
 async function follow(hear) {
   for (;;) {
     await followOnce(hear).catch(() => {});
@@ -71,7 +75,8 @@ async function follow(hear) {
 // fetch and not EventSource, which can show no token.
 async function followOnce(hear) {
   const giveUp = new AbortController();
-  const response = await ask("GET", "/v1/events", { signal: giveUp.signal });
+  const path = `/v1/events?after=${lastChange}`;
+  const response = await ask("GET", path, { signal: giveUp.signal });
   if (!response.ok) throw new Error(`${response.status}`);
   let lastMs = Date.now();
   const watch = setInterval(() => {
@@ -108,7 +113,10 @@ function hearEvent(text, hear) {
     if (line.startsWith("event:")) name = line.slice(6).trim();
     if (line.startsWith("data:")) data += line.slice(5);
   }
-  if (data) hear(name, JSON.parse(data));
+  if (!data) return;
+  const event = JSON.parse(data);
+  if (name === "change") lastChange = event.number;
+  hear(name, event);
 }
 
 // Again and again, whatever comes of it; at once for a start.

@@ -28,9 +28,6 @@ const SERVER_HEADS = [
 let pools = new Map();
 let servers = [];
 
-// Servers whose present cause has been told.
-let haveCauses = false;
-
 function drawPools(all) {
   pools = new Map(all.map((pool) => [pool.name, pool]));
   drawServers(servers);
@@ -176,19 +173,6 @@ async function change(server, what) {
   const done = tell("PATCH", `/v1/pools/${pool}/servers/${address}`, what);
   const text = Object.entries(what).map(([name, value]) => `${name} ${value}`).join(", ");
   await noted(done, `${server.address}: ${text}`);
-}
-
-// What was so before this page came: of servers that are not as they should be.
-function rememberCauses(pulse) {
-  if (haveCauses) return;
-  haveCauses = true;
-  const known = pulse.servers.filter((server) => server.cause && server.for_ms !== null);
-  known.sort((one, other) => other.for_ms - one.for_ms);
-  for (const server of known) {
-    const at = new Date(pulse.at_ms - server.for_ms).toISOString();
-    const { pool, address, health, cause } = server;
-    drawChange({ at, pool, server: address, state: health, cause, by: null });
-  }
 }
 
 function drawChange(notice) {

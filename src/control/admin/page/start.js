@@ -47,7 +47,6 @@ function hearStatus(pulse) {
   drawServers(pulse.servers);
   drawClosed(pulse.closed);
   drawWorkers(pulse.workers, rates);
-  rememberCauses(pulse);
   if (status) Object.assign(status, { edition: pulse.edition, draining: pulse.draining });
 }
 

@@ -104,8 +104,12 @@ function shortTime(timeUs) {
   return `${Number((timeUs / 1_000_000).toPrecision(2))} s`;
 }
 
+// With the day, if that is another.
 function clockTime(atMs) {
-  return new Date(atMs).toLocaleTimeString("en-GB");
+  const [at, now] = [new Date(atMs), new Date()];
+  const time = at.toLocaleTimeString("en-GB");
+  if (at.toDateString() === now.toDateString()) return time;
+  return `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${time}`;
 }
 
 // Asks whether that is meant: true or the weight that was set, else false.

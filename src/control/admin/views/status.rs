@@ -77,6 +77,8 @@ pub struct Pulse {
 /// A change of the health of a server or pool, or by an operator.
 #[derive(Debug, Serialize)]
 pub struct Notice {
+    /// Greater with each, also from one ringway to the next.
+    pub number: u64,
     /// RFC 3339.
     pub at: String,
     /// The pool.
