@@ -36,6 +36,7 @@ pub(crate) fn check(record: &Record, edition: &Edition, world: &World) {
     }
     assert!(is_plausible(&told, edition, world), "the reason is wrong: {told}");
     check_bytes(&told, world.now_us);
+    check_passed_on(&told, world);
 }
 
 /// Where both ends are known to have had their say, every byte is accounted for.
@@ -63,6 +64,27 @@ fn check_bytes(told: &Told<'_>, now_us: u64) {
             if !client.is_http() && !is_given_up {
                 assert_eq!(client.given, down, "bytes before the reset: {told}");
             }
+        }
+        _ => {}
+    }
+}
+
+/// Who was told EOF was sent all that the other side had said before it, also in worlds where ringway
+/// says EOF of its own accord to others.
+fn check_passed_on(told: &Told<'_>, world: &World) {
+    let Told { record, client, server: Some(server) } = told else { return };
+    if client.is_http() {
+        return;
+    }
+    let header = world.header(client, server).len() as u64;
+    let up = client.said.len() as u64 + header - client.script.header as u64;
+    let down = server.said.len() as u64;
+    match record.reason {
+        CloseReason::ClientClosed => {
+            assert_eq!([server.given, client.given], [up, down], "bytes before EOF: {told}");
+        }
+        CloseReason::ServerClosed => {
+            assert_eq!(client.given, down, "bytes before the server's EOF: {told}");
         }
         _ => {}
     }
