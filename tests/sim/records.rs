@@ -69,8 +69,8 @@ fn check_bytes(told: &Told<'_>, now_us: u64) {
     }
 }
 
-/// Who was told EOF was sent all that the other side had said before it, also in worlds where ringway
-/// says EOF of its own accord to others.
+/// Who was told EOF was sent all that the other side had said before it, also in worlds where
+/// ringway says EOF of its own accord to others.
 fn check_passed_on(told: &Told<'_>, world: &World) {
     let Told { record, client, server: Some(server) } = told else { return };
     if client.is_http() {
