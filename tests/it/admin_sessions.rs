@@ -30,6 +30,13 @@ fn live_sessions_are_listed_by_what_they_have_in_common() {
         std::io::Read::read_exact(&mut client, &mut [0; 3]).expect("a name");
         clients.push(client);
     }
+    // A worker that gets no turn for two seconds is called silent, on a machine that is busy enough.
+    let list = |query: &str| {
+        eventually("every worker answers", || {
+            let page = admin.get(&format!("/v1/sessions{query}"));
+            (page["silent"] == json!([])).then_some(page)
+        })
+    };
     let rows = [
         ("", 6),
         ("?client=127.0.0.1", 4),
@@ -41,12 +48,11 @@ fn live_sessions_are_listed_by_what_they_have_in_common() {
         (&format!("?server={two}&client=127.0.0.9"), 1),
     ];
     for (query, count) in rows {
-        let page = admin.get(&format!("/v1/sessions{query}"));
+        let page = list(query);
         assert_eq!(ids(&page).len(), count, "{query}: {page}");
-        assert_eq!((&page["next"], &page["silent"]), (&json!(null), &json!([])));
+        assert_eq!(page["next"], json!(null));
     }
-    let of_client = format!("/v1/sessions?client={}&tcp_info=true", clients[4].address().ip());
-    let page = admin.get(&of_client);
+    let page = list(&format!("?client={}&tcp_info=true", clients[4].address().ip()));
     let addresses: Vec<_> = clients[4..].iter().map(|c| c.address().to_string()).collect();
     for session in page["sessions"].as_array().unwrap() {
         assert!(addresses.iter().any(|address| session["client"] == *address), "{session}");
@@ -57,7 +63,7 @@ fn live_sessions_are_listed_by_what_they_have_in_common() {
     let mut listed = Vec::new();
     let mut after = String::new();
     loop {
-        let page = admin.get(&format!("/v1/sessions?limit=4{after}"));
+        let page = list(&format!("?limit=4{after}"));
         listed.extend(ids(&page));
         let Some(next) = page["next"].as_str() else { break };
         after = format!("&after={next}");
