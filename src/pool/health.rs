@@ -86,6 +86,15 @@ impl Standing {
         Some(Self::Ejected { until_ms, times })
     }
 
+    /// Behind a session that went well though it was chosen within an ejection: that is over now.
+    /// `None` where there is none, or the choice was before it.
+    fn redeemed(self, chosen_ms: u64, now_ms: u64, rule: &Eject) -> Option<Self> {
+        let Self::Ejected { until_ms, times } = self else { return None };
+        let since_ms = until_ms.saturating_sub(length_ms(times, rule));
+        let is_within = since_ms < chosen_ms && now_ms < until_ms;
+        is_within.then_some(Self::Ejected { until_ms: now_ms, times })
+    }
+
     /// Percent of its share that a server gets, by how long it has been up.
     pub(super) fn share_percent(self, now_ms: u64, slow_start_ms: u32) -> u64 {
         let Self::Up { since_ms: since_ms @ 1.. } = self else { return 100 };
@@ -222,19 +231,39 @@ impl Health {
         if failure == Failure::EarlyReset { &self.resets } else { &self.connects }
     }
 
-    /// A connect succeeded.
-    pub(super) fn connected(&self) {
+    /// A connect succeeded, of a session that chose the server at that time.
+    pub(super) fn connected(&self, chosen_ms: u64, now_ms: u64, rule: Option<&Eject>) {
         clear(&self.connects);
+        self.redeem(|cause| cause != Failure::EarlyReset, chosen_ms, now_ms, rule);
     }
 
     /// A session went well: it has sent something, or ended in good order.
-    pub(super) fn served(&self) {
+    pub(super) fn served(&self, chosen_ms: u64, now_ms: u64, rule: Option<&Eject>) {
         clear(&self.resets);
+        self.redeem(|cause| cause == Failure::EarlyReset, chosen_ms, now_ms, rule);
+    }
+
+    /// Ends an ejection for one of these causes which has turned out to be wrong: in a panic,
+    /// sessions are sent there all the same, and their keys are not to lead elsewhere when that is
+    /// over.
+    fn redeem(
+        &self,
+        is_for: impl Fn(Failure) -> bool,
+        chosen_ms: u64,
+        now_ms: u64,
+        rule: Option<&Eject>,
+    ) {
+        if let Some(rule) = rule
+            && matches!(self.standing(), Standing::Ejected { .. })
+            && is_for(self.cause())
+        {
+            self.change(|standing| standing.redeemed(chosen_ms, now_ms, rule));
+        }
     }
 
     fn forgive(&self) {
-        self.connected();
-        self.served();
+        clear(&self.connects);
+        clear(&self.resets);
     }
 
     /// The failure that ejected it last.

@@ -314,16 +314,17 @@ impl Pool {
         Ok(Pick { server, how, held: None, in_flight: false })
     }
 
-    /// The reserved server is connected.
-    pub fn commit(&self, server: ServerIndex) {
+    /// The reserved server is connected, to a session that chose it no earlier than then.
+    pub fn commit(&self, server: ServerIndex, chosen_ms: u64, now_ms: u64) {
         let state = &self.server(server).state;
         state.count.commit();
-        state.health.connected();
+        state.health.connected(chosen_ms, now_ms, self.spec.eject.as_ref());
     }
 
     /// The session on a server has got something from it, or has ended in good order.
-    pub fn served(&self, server: ServerIndex) {
-        self.server(server).state.health.served();
+    pub fn served(&self, server: ServerIndex, chosen_ms: u64, now_ms: u64) {
+        let health = &self.server(server).state.health;
+        health.served(chosen_ms, now_ms, self.spec.eject.as_ref());
     }
 
     /// A session had no luck with a server, which may eject it. The only server of a pool is never

@@ -267,7 +267,7 @@ fn a_pool_of_backups_only_uses_them() {
 fn counts_follow_a_session() {
     let pool = balanced(Balance::RoundRobin, &[1]);
     let server = ServerIndex(open(&pool, NOBODY, 0));
-    pool.commit(server);
+    pool.commit(server, 0, 0);
     assert_eq!((pool.servers()[0].live(), pool.servers()[0].total()), (1, 1));
     pool.release(server);
     assert_eq!((pool.servers()[0].live(), pool.servers()[0].total()), (0, 1));

@@ -365,7 +365,7 @@ impl Connecting {
         let place = *place;
         let pool = &cx.pools[self.pool.0 as usize];
         connect_over(about, pool);
-        pool.commit(place.server);
+        pool.commit(place.server, about.chosen_ms(), cx.now_ms());
         about.connect_us = micros(cx.now_us - self.started_us);
         let server = pool.server_counts(place.server, cx.worker);
         metrics::connected(pool.counts(cx.worker), server, cx.now_us - self.tried_us);

@@ -349,12 +349,19 @@ impl About {
         }
     }
 
+    /// When the pool was chosen, and its servers not before.
+    fn chosen_ms(&self) -> u64 {
+        (self.accepted_us + u64::from(self.peek_us)) / 1000
+    }
+
     /// Tells the pool of an early reset, or that all went well.
     fn judge(&self, reason: CloseReason, pools: &[Pool], worker: usize, now_us: u64) {
         let Some(place) = self.place else { return };
         let pool = &pools[place.pool.0 as usize];
         match reason {
-            CloseReason::ClientClosed | CloseReason::ServerClosed => pool.served(place.server),
+            CloseReason::ClientClosed | CloseReason::ServerClosed => {
+                pool.served(place.server, self.chosen_ms(), now_us / 1000);
+            }
             CloseReason::ServerReset if self.received[Side::Server as usize] == 0 => {
                 let before_us = u64::from(self.peek_us) + u64::from(self.connect_us);
                 let connected_us = self.accepted_us + before_us;

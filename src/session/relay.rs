@@ -254,7 +254,8 @@ impl Relay {
         }
         if side == Side::Server && about.received[Side::Server as usize] == 0 {
             let place = about.place.expect("relaying with a server");
-            cx.pools[place.pool.0 as usize].served(place.server);
+            let pool = &cx.pools[place.pool.0 as usize];
+            pool.served(place.server, about.chosen_ms(), cx.now_ms());
         }
         about.receive(side, u64::from(len), cx);
         let half = &mut self.halves[side as usize];

@@ -30,7 +30,7 @@ fn live_sessions_are_listed_by_what_they_have_in_common() {
         std::io::Read::read_exact(&mut client, &mut [0; 3]).expect("a name");
         clients.push(client);
     }
-    // A worker that gets no turn for two seconds is called silent, on a machine that is busy enough.
+    // A worker that gets no turn for two seconds, as on a busy machine, is called silent.
     let list = |query: &str| {
         eventually("every worker answers", || {
             let page = admin.get(&format!("/v1/sessions{query}"));

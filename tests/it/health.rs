@@ -189,6 +189,28 @@ fn with_more_than_half_of_them_ejected_all_count() {
 }
 
 #[test]
+fn an_ejection_ends_where_a_panic_shows_that_the_server_works() {
+    let (held, address) = closed_port();
+    let server = HttpServer::named("s1");
+    // Nobody may be ejected, so one is enough for a panic.
+    let eject = json!({ "base_ms": FOR_EVER_MS, "max_ms": FOR_EVER_MS, "max_percent": 0 });
+    let pool = json!({ "servers": [address, server.address()], "eject": eject });
+    let lb = Ringway::configured(&configuration("none", &pool)).start();
+    eventually("an ejection", || {
+        assert_eq!(lb.get("/", &["Connection: close"]).text(), "s1");
+        lb.health(&[&address, "state=ejected"]).pop()
+    });
+    said(&lb, &["pool=site", "state=panic"]);
+    held.listen(128).expect("it listens now");
+    eventually("it is up", || {
+        drop(lb.client());
+        let cause = "cause=\"a session that was sent there all the same went well\"";
+        lb.health(&[&address, "state=up", cause]).pop()
+    });
+    said(&lb, &["pool=site", "state=panic_over"]);
+}
+
+#[test]
 fn sessions_of_a_server_that_is_down_are_closed_at_a_rate() {
     many_descriptors(1_000);
     let servers = [Patient::named("a"), Patient::named("b")];

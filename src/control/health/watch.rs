@@ -77,8 +77,11 @@ fn tell_server(pool: &Pool, at: ServerIndex, before: Standing, now: Standing, no
             warn!(%server, pool = %name, state = %"ejected", for_ms = length_ms, cause, "health");
             notices.health(name, &server.to_string(), "ejected", &cause);
         }
-        Standing::Up { .. } => {
+        Standing::Up { since_ms } => {
             let cause = match before {
+                Standing::Ejected { until_ms, .. } if since_ms < until_ms => {
+                    "a session that was sent there all the same went well"
+                }
                 Standing::Ejected { .. } => "it was ejected for long enough",
                 Standing::Down => "it is checked no longer",
                 Standing::Up { .. } => return,

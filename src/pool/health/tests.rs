@@ -21,7 +21,7 @@ fn a_standing_survives_its_word() {
 fn failures_in_a_row_eject_and_a_success_between_them_counts() {
     let health = Health::new();
     fail(&health, 2, 10);
-    health.connected();
+    health.connected(10, 10, Some(&RULE));
     fail(&health, 2, 10);
     assert_eq!(health.standing(), Standing::Up { since_ms: 0 });
     fail(&health, 1, 10);
@@ -34,13 +34,13 @@ fn a_connect_does_not_make_up_for_resets_and_a_byte_does() {
     let health = Health::new();
     for _ in 0..2 {
         health.failed(Failure::EarlyReset, 10, &RULE);
-        health.connected();
+        health.connected(10, 10, Some(&RULE));
     }
-    health.served();
+    health.served(10, 10, Some(&RULE));
     for _ in 0..3 {
         assert_eq!(health.standing(), Standing::Up { since_ms: 0 });
         health.failed(Failure::EarlyReset, 10, &RULE);
-        health.connected();
+        health.connected(10, 10, Some(&RULE));
     }
     assert_eq!(health.standing(), Standing::Ejected { until_ms: 1_010, times: 0 });
     assert_eq!(health.cause(), Failure::EarlyReset);
@@ -150,11 +150,48 @@ fn checks_by_rows() {
     assert!(!checks.is_undecided());
 }
 
+#[test]
+fn an_ejection_ends_with_a_session_that_was_sent_there_all_the_same_and_went_well() {
+    use Failure::{EarlyReset, Refused};
+    // (cause, whether it has a byte and not only a connection, chosen, now, whether it is up then)
+    let rows = [
+        (Refused, false, 11, 500, true),
+        (Refused, false, 10, 500, false),
+        (Refused, false, 3, 500, false),
+        (Refused, true, 11, 500, false),
+        (EarlyReset, false, 11, 500, false),
+        (EarlyReset, true, 11, 500, true),
+        (EarlyReset, true, 10, 500, false),
+    ];
+    for (cause, has_byte, chosen_ms, now_ms, is_up) in rows {
+        let health = Health::new();
+        (0..3).for_each(|_| health.failed(cause, 10, &RULE));
+        match has_byte {
+            true => health.served(chosen_ms, now_ms, Some(&RULE)),
+            false => health.connected(chosen_ms, now_ms, Some(&RULE)),
+        }
+        let until_ms = if is_up { now_ms } else { 1_010 };
+        let standing = health.standing();
+        assert_eq!(standing, Standing::Ejected { until_ms, times: 0 }, "{cause:?} {chosen_ms}");
+        // The next one is as if it had lasted: soon after, it is longer.
+        (0..3).for_each(|_| health.failed(cause, 1_020, &RULE));
+        assert_eq!(health.standing(), Standing::Ejected { until_ms: 3_020, times: 1 });
+    }
+    let health = Health::new();
+    fail(&health, 3, 10);
+    health.connected(600, 2_000, Some(&RULE));
+    assert_eq!(health.standing(), Standing::Ejected { until_ms: 1_010, times: 0 }, "it was over");
+    health.take_down();
+    health.connected(600, 700, Some(&RULE));
+    assert_eq!(health.standing(), Standing::Down, "what checks say stands");
+}
+
 #[derive(Clone, Debug)]
 enum Happening {
     Fails(bool),
-    Connects,
-    Serves,
+    /// A session that chose the server so long ago.
+    Connects(u64),
+    Serves(u64),
     GoesDown,
     ComesUp,
     Passes(u64),
@@ -163,8 +200,8 @@ enum Happening {
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         6 => any::<bool>().prop_map(Happening::Fails),
-        1 => Just(Happening::Connects),
-        1 => Just(Happening::Serves),
+        1 => (0..2_000_u64).prop_map(Happening::Connects),
+        1 => (0..2_000_u64).prop_map(Happening::Serves),
         1 => Just(Happening::GoesDown),
         1 => Just(Happening::ComesUp),
         3 => (0..4_000_u64).prop_map(Happening::Passes),
@@ -177,6 +214,8 @@ struct Model {
     is_down: bool,
     /// When the last ejection ends or ended, and how long it was.
     ejection: Option<(u64, u64)>,
+    /// The ejection is for early resets.
+    is_for_resets: bool,
     failed: u32,
     reset: u32,
 }
@@ -200,7 +239,19 @@ impl Model {
                 _ => RULE.base_ms.into(),
             };
             self.ejection = Some((now_ms + length_ms, length_ms));
+            self.is_for_resets = is_reset;
             (self.failed, self.reset) = (0, 0);
+        }
+    }
+
+    fn went_well(&mut self, has_byte: bool, chosen_ms: u64, now_ms: u64) {
+        *if has_byte { &mut self.reset } else { &mut self.failed } = 0;
+        if let Some((until_ms, length_ms)) = &mut self.ejection
+            && self.is_for_resets == has_byte
+            && now_ms < *until_ms
+            && *until_ms < chosen_ms + *length_ms
+        {
+            *until_ms = now_ms;
         }
     }
 }
@@ -216,13 +267,15 @@ proptest! {
                     health.failed(failure, now_ms, &RULE);
                     model.fails(is_reset, now_ms);
                 }
-                Happening::Connects => {
-                    health.connected();
-                    model.failed = 0;
+                Happening::Connects(age_ms) => {
+                    let chosen_ms = now_ms.saturating_sub(age_ms);
+                    health.connected(chosen_ms, now_ms, Some(&RULE));
+                    model.went_well(false, chosen_ms, now_ms);
                 }
-                Happening::Serves => {
-                    health.served();
-                    model.reset = 0;
+                Happening::Serves(age_ms) => {
+                    let chosen_ms = now_ms.saturating_sub(age_ms);
+                    health.served(chosen_ms, now_ms, Some(&RULE));
+                    model.went_well(true, chosen_ms, now_ms);
                 }
                 Happening::GoesDown => {
                     health.take_down();

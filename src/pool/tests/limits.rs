@@ -128,7 +128,7 @@ fn connects_in_flight_are_counted_until_they_are_over() {
     let [one, other] = [0, 1].map(|at| attempt(&pool, at).unwrap());
     assert!(one.in_flight && other.in_flight);
     assert_eq!(attempt(&pool, 2), FULL);
-    pool.commit(one.server);
+    pool.commit(one.server, 0, 0);
     pool.connect_over();
     assert_eq!(pool.connecting(), 1);
     assert!(attempt(&pool, 3).is_ok());
