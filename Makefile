@@ -51,8 +51,9 @@ test: tools ## install the real peers, then run every test, `it` on both engines
 	$(CARGO) test --profile fast --locked
 	RINGWAY_TEST_ENGINE=epoll $(CARGO) test --profile fast --locked --test it
 
-lint: tools ## formatting, clippy and rustdoc, all without a warning
+lint: tools ## formatting, clippy and rustdoc, all without a warning; lock files as they should be
 	$(CARGO) fmt --check
+	$(CARGO) metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	$(CARGO) clippy --profile fast --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --profile fast --no-deps --locked
 
