@@ -210,7 +210,6 @@ impl Supervisor {
         let plan = listeners.plan(&config, cores.len()).map_err(Failures)?;
         let (placements, numbers) = listeners.adopt(plan, &config, 0);
         let servers = lookup::look_up(&config).map_err(Failures)?;
-        let ports_per_source = sources::ports();
         let target = open_log(&config)?;
         let sandbox = rights::sandbox(&config, file.as_deref())?;
         let (sender, records) = sync_channel(RECORD_BATCHES);
@@ -245,10 +244,7 @@ impl Supervisor {
             };
             workers.push(start.spawn(orders_to)?);
         }
-        // All of them: a worker that is still at its start shares sockets with this thread, and
-        // where it let go of them last it would close numbers that its own table does not have.
-        let ready: Vec<_> = workers.iter().map(Running::wait_until_ready).collect();
-        ready.into_iter().collect::<Result<(), _>>()?;
+        wait_until_ready(&workers)?;
         let lines = Rc::new(Lines::new(Arc::clone(&shared), records, target));
         Ok(Self {
             shared,
@@ -266,7 +262,7 @@ impl Supervisor {
             sandbox,
             engine,
             sessions_max,
-            ports_per_source,
+            ports_per_source: sources::ports(),
         })
     }
 
@@ -440,6 +436,14 @@ fn within_quota(mut cores: Vec<u16>, quota: Option<Quota>) -> Vec<u16> {
         cores.truncate(workers);
     }
     cores
+}
+
+/// For all of them, also where one has failed: a worker that is still at its start shares sockets
+/// with this thread, and where it let go of them last it would close numbers that its own table
+/// does not have.
+fn wait_until_ready(workers: &[Running]) -> Result<(), Failed> {
+    let ready: Vec<_> = workers.iter().map(Running::wait_until_ready).collect();
+    ready.into_iter().collect()
 }
 
 /// What a worker thread is given.

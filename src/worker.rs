@@ -485,7 +485,7 @@ impl<E: Engine> Worker<E> {
 
     fn connect(&mut self, id: SlotId, pool: PoolIndex, server: ServerIndex, data_in_hand: bool) {
         let seat = self.slots.find(id).expect("a seat lives until its End");
-        let pool = &seat.edition.pools[pool.0 as usize];
+        let pool = seat.edition.pool_at(pool);
         let peer = pool.server(server).peer;
         let open = Op::Open { peer, sources: pool.sources().clone(), data_in_hand };
         match self.engine.submit(token(id, Kind::Connect, Side::Server), open) {
@@ -513,7 +513,7 @@ impl<E: Engine> Worker<E> {
     fn connect_from_another(&mut self, id: SlotId) -> bool {
         let seat = self.slots.find(id).expect("a seat outlives its operations");
         let Some(place) = seat.session.about().place else { return false };
-        let pool = &seat.edition.pools[place.pool.0 as usize];
+        let pool = seat.edition.pool_at(place.pool);
         let peer = pool.server(place.server).peer;
         let socket = seat.socket(Side::Server);
         let next = Op::NextSource { socket, peer, sources: pool.sources().clone() };

@@ -111,7 +111,7 @@ impl<'s> Keeper<'s> {
         let is_good = said.is_ok();
         let change = self.rounds.record(serial, is_good, now_ms, &mut self.random);
         let Some(Change { pool: index, server: at, verdict, count }) = change else { return };
-        let pool = &self.edition.pools[index.0 as usize];
+        let pool = self.edition.pool_at(index);
         let server = pool.server(at);
         pool.judge(at, verdict, now_ms);
         self.watch.told(index, at, server.standing(now_ms));
@@ -138,7 +138,7 @@ impl<'s> Keeper<'s> {
     /// Each worker closes its part of them, in turn with the others.
     fn close_sessions(&self, pool: PoolIndex, server: ServerIndex, per_s: u32) {
         let edition = &self.edition;
-        let of = &edition.pools[usize::from(pool.0)];
+        let of = edition.pool_at(pool);
         let filter = Arc::new(Filter {
             pool: Some(of.name().to_owned()),
             server: Some(of.server(server).address.clone()),

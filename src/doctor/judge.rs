@@ -111,18 +111,16 @@ fn workers(facts: &Facts, fits: Fits) -> Finding {
     }
     let finding = match (facts.cgroup.cpu, wanted) {
         (Some(quota), Some(Workers::Count(count_wanted))) if count_wanted > quota.cores() => {
-            let allowed = quota.quota_us as f64 / quota.period_us.max(1) as f64;
             let says = format!(
-                "{count}, but a CPU quota of {allowed:.1} cores (cpu.max): once it is used up, all \
+                "{count}, but a CPU quota of {quota} cores (cpu.max): once it is used up, all \
                  of them stand still; \"workers\": {} would do",
                 quota.cores()
             );
             Finding::advice("workers", says)
         }
         (Some(quota), None | Some(Workers::Auto)) if quota.cores() < facts.cores => {
-            let allowed = quota.quota_us as f64 / quota.period_us.max(1) as f64;
             let says = format!(
-                "{count}, since a CPU quota allows {allowed:.1} of {} cores (cpu.max)",
+                "{count}, since a CPU quota allows {quota} of {} cores (cpu.max)",
                 facts.cores
             );
             Finding::ok("workers", says)

@@ -53,10 +53,9 @@ impl<'a> Line<'a> {
     pub(super) fn each(&self, mut say: impl FnMut(&'static str, Value<'_>)) {
         let Self { id, batch, about, record, .. } = self;
         let edition = &batch.edition;
-        let pool = about.pool.map(|pool| &edition.pools[pool.0 as usize]);
-        let server = about
-            .place
-            .map(|place| &edition.pools[usize::from(place.pool.0)].server(place.server).address);
+        let pool = about.pool.map(|pool| edition.pool_at(pool));
+        let server =
+            about.place.map(|place| &edition.pool_at(place.pool).server(place.server).address);
         let or_none = |text: Option<&'a str>| text.map_or(Value::None, Value::Text);
         say("id", Value::Shown(id));
         say("client", about.client.as_ref().map_or(Value::Word("unix"), |at| Value::Shown(at)));

@@ -34,6 +34,13 @@ impl Quota {
     }
 }
 
+impl std::fmt::Display for Quota {
+    /// In cores: `1.5`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1}", self.quota_us as f64 / self.period_us.max(1) as f64)
+    }
+}
+
 /// Those of this process.
 pub fn limits() -> Limits {
     let membership = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

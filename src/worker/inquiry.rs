@@ -112,7 +112,7 @@ impl Filter {
         };
         let is_listener =
             |name: &String| edition.config.listeners[usize::from(about.listener)].name == *name;
-        let pool = about.pool.map(|pool| &edition.pools[usize::from(pool.0)]);
+        let pool = about.pool.map(|pool| edition.pool_at(pool));
         let is_pool = |name: &String| pool.is_some_and(|pool| pool.name() == name);
         let is_server = |address: &Address| {
             let server = about.place.zip(pool).map(|(place, pool)| pool.server(place.server));
@@ -292,13 +292,13 @@ impl View {
 
     /// Name of its pool.
     pub fn pool(&self) -> Option<&str> {
-        self.pool.map(|pool| self.edition.pools[usize::from(pool.0)].name())
+        self.pool.map(|pool| self.edition.pool_at(pool).name())
     }
 
     /// Address of its server.
     pub fn server(&self) -> Option<&Address> {
         let place = self.place?;
-        Some(&self.edition.pools[usize::from(place.pool.0)].server(place.server).address)
+        Some(&self.edition.pool_at(place.pool).server(place.server).address)
     }
 }
 

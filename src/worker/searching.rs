@@ -66,7 +66,7 @@ impl Departure {
         match &self.why {
             Why::Killed => false,
             Why::ServerDown { edition, pool, server } => {
-                let server = edition.pools[usize::from(pool.0)].server(*server);
+                let server = edition.pool_at(*pool).server(*server);
                 server.standing(now_us / 1000) != Standing::Down
             }
         }

@@ -107,7 +107,7 @@ pub fn server(
     now_ms: u64,
     told: Told<'_>,
 ) -> Server {
-    let server = &pool.servers()[usize::from(at.0)];
+    let server = pool.server(at);
     let health = pool.health(at, now_ms);
     let address = server.address.to_string();
     let word = if health == "slow_start" { "up" } else { health };
